@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+const shared = { pool: 'forks' as const, testTimeout: 30_000, hookTimeout: 30_000 };
+
+export default defineConfig({
+  test: {
+    ...shared,
+    projects: [
+      { extends: true, test: { name: 'structure', include: ['test/structure/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/{base,spiffe,ca,policy,wire,audit,config,cli,control,proxy}/**/*.test.ts'],
+        },
+      },
+      { extends: true, test: { name: 'mesh', include: ['test/{mesh,fault,hostile}/**/*.test.ts'] } },
+    ],
+  },
+});

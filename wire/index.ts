@@ -1,0 +1,65 @@
+// The messages between processes.
+
+export type {
+  ApplyReply,
+  ApplyRequest,
+  Ban,
+  BanRequest,
+  BundleReply,
+  CaCertificate,
+  CaStatus,
+  ErrorReply,
+  EventReply,
+  IdentityStatus,
+  ProxyStatus,
+  RecordQuery,
+  RecordReply,
+  RotateRequest,
+  StatusReply,
+  TokenList,
+  TokenReply,
+  TokenRequest,
+} from './admin.ts';
+export { applyRequest, banRequest, recordQuery, rotateRequest, tokenRequest } from './admin.ts';
+export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
+export {
+  enrolRequest,
+  instanceFacts,
+  joinTokenAudience,
+  joinTokenClaims,
+  joinTokenType,
+  renewRequest,
+  svidReply,
+} from './enrolment.ts';
+export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
+export { controlEvent, decisionRecord, recordBatch } from './record.ts';
+export type {
+  GroupResource,
+  LocatedResource,
+  Origin,
+  PolicyResource,
+  Resource,
+  ResourceKind,
+  RuleResource,
+} from './resources.ts';
+export { groupSchema, namePattern, originSchema, policySchema, resourceSchemas, ruleSchema } from './resources.ts';
+export type {
+  Endpoint,
+  PolicyRule,
+  PolicySet,
+  ProxyReport,
+  ServiceEntry,
+  Snapshot,
+  WatchEvent,
+  WatchRequest,
+} from './snapshot.ts';
+export {
+  leaseMs,
+  policySet,
+  proxyReport,
+  reportEveryMs,
+  snapshotSchema,
+  watchPingMs,
+  watchRequest,
+} from './snapshot.ts';
+export { wireVersion } from './version.ts';

@@ -1,0 +1,93 @@
+// What a proxy holds: one full snapshot, scoped to what its service needs. Pushed on the watch stream, kept on disk, acknowledged or refused.
+import { type Static, s } from '#base/schema';
+import { instanceFacts } from './enrolment.ts';
+import { condition } from './resources.ts';
+import { wireVersion } from './version.ts';
+
+/** One rule as proxies get it: `to` and `from` are SPIFFE IDs, prefixes (`spiffe://td/x/**`), `*` or `group:NAME`. */
+export const policyRule = s.object({
+  policy: s.string({ maxLength: 128 }),
+  id: s.string({ maxLength: 128 }),
+  effect: s.enum(['allow', 'deny']),
+  shadow: s.optional(s.boolean()),
+  to: s.array(s.string({ maxLength: 2_048 }), { minItems: 1 }),
+  from: s.array(s.string({ maxLength: 2_048 }), { minItems: 1 }),
+  methods: s.optional(s.array(s.string({ maxLength: 32 }))),
+  paths: s.optional(s.array(s.string({ maxLength: 2_048 }))),
+  ports: s.optional(s.array(s.integer({ minimum: 1, maximum: 65_535 }))),
+  when: s.optional(s.array(condition)),
+  source: s.optional(s.object({ file: s.string({ maxLength: 4_096 }), line: s.integer(), column: s.integer() })),
+});
+export type PolicyRule = Static<typeof policyRule>;
+
+/** A set of rules with the groups they name, flattened to SPIFFE IDs, prefixes and `*`. */
+export const policySet = s.object({
+  revision: s.integer({ minimum: 0, description: 'rises with every change of policies or groups' }),
+  rules: s.array(policyRule),
+  groups: s.record(s.array(s.string({ maxLength: 2_048 }))),
+});
+export type PolicySet = Static<typeof policySet>;
+
+export const endpoint = s.object({
+  instance: s.string({ maxLength: 64 }),
+  address: s.string({ maxLength: 300, description: 'HOST:PORT of the inbound mTLS listener' }),
+  labels: s.record(s.string({ maxLength: 256 })),
+});
+export type Endpoint = Static<typeof endpoint>;
+
+/** A service that the proxy's own service may be able to call. */
+export const serviceEntry = s.object({
+  id: s.string({ maxLength: 2_048, description: 'SPIFFE ID, and so the server identity that callers must find' }),
+  hosts: s.array(s.string({ maxLength: 300 }), { description: 'lower-case host names under which apps call it' }),
+  ports: s.array(s.integer({ minimum: 1, maximum: 65_535 }), { description: 'the app ports behind it' }),
+  endpoints: s.array(endpoint),
+});
+export type ServiceEntry = Static<typeof serviceEntry>;
+
+export const snapshotSchema = s.object({
+  version: s.literal(wireVersion),
+  /** Rises with every change that this proxy must see; a proxy refuses an older one. */
+  revision: s.integer({ minimum: 1 }),
+  service: s.string({ maxLength: 2_048, description: 'SPIFFE ID of the service that the snapshot is for' }),
+  bundle: s.string({ maxLength: 65_536, description: 'SPIFFE JWKS document of the own trust domain' }),
+  bans: s.object({
+    ids: s.array(s.string({ maxLength: 2_048 })),
+    serials: s.array(s.string({ maxLength: 64, description: 'lower-case hex' })),
+  }),
+  policy: policySet,
+  services: s.array(serviceEntry),
+});
+export type Snapshot = Static<typeof snapshotSchema>;
+
+/** POST /v1/proxy/watch over mTLS: the answer is a stream of `WatchEvent`, one JSON object a line, for as long as both live. */
+export const watchRequest = s.object({
+  version: s.literal(wireVersion),
+  /** The revision already held (0: none), so that the server can see a proxy that is ahead of it. */
+  revision: s.integer({ minimum: 0 }),
+});
+export type WatchRequest = Static<typeof watchRequest>;
+
+export type WatchEvent =
+  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  /** Every `watchPingMs`; a proxy that hears nothing for three of them reconnects. */
+  | { readonly type: 'ping' }
+  /** Renew now, whatever the certificate's age (a CA rotation or a changed lifetime). */
+  | { readonly type: 'renew' }
+  /** The server is going away; reconnect with back-off. */
+  | { readonly type: 'goodbye' };
+export const watchPingMs = 5_000;
+
+/** POST /v1/proxy/report over mTLS: a proxy's word on a pushed revision, and its heartbeat (which renews its lease). */
+export const proxyReport = s.object({
+  version: s.literal(wireVersion),
+  revision: s.integer({ minimum: 0, description: 'the revision in force in the proxy' }),
+  refused: s.optional(s.object({ revision: s.integer(), reason: s.string({ maxLength: 4_096 }) })),
+  notAfter: s.integer({ description: 'expiry of its SVID, epoch milliseconds' }),
+  connections: s.object({ inbound: s.integer({ minimum: 0 }), outbound: s.integer({ minimum: 0 }) }),
+  state: s.enum(['serving', 'draining']),
+  /** Sent when they changed since the last report, or with the first. */
+  facts: s.optional(instanceFacts),
+});
+export type ProxyReport = Static<typeof proxyReport>;
+export const reportEveryMs = 5_000;
+export const leaseMs = 15_000;
