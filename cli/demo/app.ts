@@ -1,0 +1,57 @@
+// A small real application for the demo: plain HTTP, no idea that a mesh exists beyond its outbound proxy's address.
+// Its parent hands it that address, and its own port is told back, over the process channel; it ends when its parent does.
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+const name = process.argv[2] ?? 'app';
+let outbound = { host: '127.0.0.1', port: 0 };
+
+/** Calls another service by its name, through the sidecar, as any client with `http_proxy` set would. */
+function call(method: string, url: string, body?: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ ...outbound, method, path: url, headers: { host: new URL(url).host } }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: text.trim() }));
+    });
+    outgoing.on('error', reject).end(body);
+  });
+}
+
+function answer(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(value)}\n`);
+}
+
+/** One line every 50 ms for as long as anybody listens: a response that is still running when a ban arrives. */
+function feed(response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'text/plain' });
+  let line = 0;
+  const timer = setInterval(() => response.write(`${name} line ${++line}\n`), 50);
+  response.on('close', () => clearInterval(timer));
+}
+
+async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://app');
+  for await (const _ of incoming);
+  if (pathname === '/feed') return feed(response);
+  if (pathname === '/call') {
+    const reply = await call(searchParams.get('method') ?? 'GET', searchParams.get('url') ?? '');
+    return answer(response, reply.status, { app: name, answered: reply.body });
+  }
+  if (pathname === '/checkout') {
+    const charged = await call('POST', 'http://payments/charges', '{"amount":42}');
+    return answer(response, charged.status, { app: name, charged: charged.status === 200 });
+  }
+  answer(response, 200, { app: name, did: `${incoming.method} ${pathname}`, for: incoming.headers['x-postern-peer'] });
+}
+
+const server = createServer((incoming, response) => {
+  handle(incoming, response).catch((thrown: Error) => answer(response, 502, { app: name, failed: thrown.message }));
+});
+server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }));
+process.on('message', (told: { host: string; port: number }) => {
+  outbound = told;
+});
+process.on('disconnect', () => server.close(() => undefined).closeAllConnections());
