@@ -1,0 +1,34 @@
+// What can go wrong in the command line itself.
+import { defineErrors } from '#base/error';
+
+export const cliErrors = {
+  CLI_USAGE: { message: '{problem}', hint: '{fix}', status: 400, retryable: false },
+  CLI_NOT_FOUND: { message: 'there is no {what} {name}', hint: '{fix}', status: 404, retryable: false },
+  CLI_NO_IDENTITY: {
+    message: 'there is no admin identity in {folder}',
+    hint: 'make the authority with: postern ca init --trust-domain NAME; or on its host: postern ca admin NAME --out DIR, and copy DIR to {folder}',
+    status: 500,
+    retryable: false,
+  },
+  CLI_IDENTITY_EXPIRED: {
+    message: 'the admin identity {id} expired {ago} ago',
+    hint: 'on the host of the authority run: postern ca admin {name}',
+    status: 500,
+    retryable: false,
+  },
+  CLI_NO_BUNDLE: {
+    message: '{path} is missing, so no server can be trusted',
+    hint: 'copy bundle.json from the home of the authority',
+    status: 500,
+    retryable: false,
+  },
+  CLI_HOME_BROKEN: { message: '{path} is not usable: {reason}', hint: '{fix}', status: 500, retryable: false },
+  CLI_NO_SERVER: {
+    message: 'no server is known: {path} is missing',
+    hint: 'start one with: postern server; or pass --server URL or set POSTERN_SERVER',
+    status: 503,
+    retryable: true,
+  },
+} as const;
+
+export const fail = defineErrors(cliErrors);

@@ -1,0 +1,70 @@
+// One run of the command line: words in, exit code out. The only place of process.exit.
+import { readEnvironment } from '#config';
+import { type CliContext, createContext } from './context.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+
+/** A terminal's ^C arrives twice: by itself, and passed on by npm or by the launcher. */
+const sameKeystrokeMs = 500;
+
+const { context, configure, exitCode } = createContext({
+  env: readEnvironment(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  onStop,
+});
+
+process.on('uncaughtException', (thrown) => crash(thrown));
+process.on('unhandledRejection', (thrown) => crash(thrown));
+
+process.exit(await run(process.argv.slice(2), context));
+
+async function run(words: readonly string[], cli: CliContext): Promise<number> {
+  try {
+    await dispatch(words, cli);
+    return exitCode();
+  } catch (thrown) {
+    const failure = await asFailure(thrown);
+    if (failure === undefined) return exitCodes.ok;
+    cli.output.error(failure);
+    return exitCodeOf(failure);
+  }
+}
+
+async function dispatch(words: readonly string[], cli: CliContext): Promise<void> {
+  const { createProgram } = await import('./program.ts');
+  const only = words.find((word) => !word.startsWith('-'));
+  const program = await createProgram({ context: cli, configure, only });
+  await program.parseAsync(words as string[], { from: 'user' });
+}
+
+/** Words for what commander throws; `undefined` when it only showed help. */
+async function asFailure(thrown: unknown): Promise<unknown> {
+  if ((thrown as { code?: unknown })?.code?.toString().startsWith('commander.') !== true) return thrown;
+  const { isHelp, usageFailure } = await import('./program.ts');
+  const error = thrown as Parameters<typeof isHelp>[0];
+  return isHelp(error) ? undefined : usageFailure(error);
+}
+
+/** The first SIGINT or SIGTERM asks to stop, the second one forces it. A terminal that went away (SIGHUP) stops nothing. */
+function onStop(stop: () => void): void {
+  let asked: number | undefined;
+  const signalled = (): void => {
+    const now = context.clock.monotonic();
+    if (asked !== undefined) {
+      if (now - asked < sameKeystrokeMs) return;
+      context.output.warn('stopped by force: what was still running is cut');
+      process.exit(exitCodes.failed);
+    }
+    asked = now;
+    stop();
+  };
+  process.on('SIGINT', signalled);
+  process.on('SIGTERM', signalled);
+  process.on('SIGHUP', () => context.output.say('SIGHUP: nothing to reload, changes arrive by themselves'));
+}
+
+/** Something that no code of ours expected: said once, then the end, since what is left cannot be trusted. */
+function crash(thrown: unknown): never {
+  context.output.error(thrown);
+  process.exit(exitCodes.failed);
+}
