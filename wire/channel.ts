@@ -5,7 +5,7 @@ import type { Clock } from '#base/clock';
 import { isPosternError, PosternError } from '#base/error';
 import { check, type Schema } from '#base/schema';
 import type { Identity, TrustBundle } from '#spiffe';
-import { type Connector, createConnector } from './connector.ts';
+import { type Connector, createConnector, explain } from './connector.ts';
 import { fail } from './errors.ts';
 import { readLines, withinSilence } from './lines.ts';
 import { errorReply } from './refusal.ts';
