@@ -12,6 +12,12 @@ const source = s.string({
   description: 'a service, group:NAME, a SPIFFE ID, spiffe://trust-domain/prefix/**, or * for any authenticated peer',
 });
 
+const destination = s.string({
+  minLength: 1,
+  maxLength: 2_048,
+  description: 'the service that is called; or any of what `from` can name',
+});
+
 export const condition = s.object({
   key: s.string({ minLength: 1, maxLength: 256, description: 'what is looked at, such as header:x-env' }),
   in: s.array(s.string({ maxLength: 4_096 }), {
@@ -50,7 +56,7 @@ export const policySchema = s.object({
   kind: s.literal('Policy'),
   name: name('unique among policies'),
   description: s.optional(s.string({ maxLength: 1_024 })),
-  to: s.anyOf(name('the service that is called'), s.array(name('a service'), { minItems: 1, maxItems: 10_000 })),
+  to: s.anyOf(destination, s.array(destination, { minItems: 1, maxItems: 10_000 })),
   rules: s.array(ruleSchema, { minItems: 1, maxItems: 100_000 }),
 });
 export type PolicyResource = Static<typeof policySchema>;

@@ -1,0 +1,121 @@
+// Why was this decided so? The deciding rule with its place in the file, every other match, and for a default deny the rules that came nearest
+// with the one thing each missed. Looks at every rule: for people and tools, never for the hot path.
+import type { PolicySet } from '#wire';
+import { conditionsHold, type HeaderCondition } from './condition.ts';
+import { createPeers, type Peer } from './peers.ts';
+import { type Decision, decideAmong, type Question } from './program.ts';
+import { type ReadRule, readRules } from './rule.ts';
+import { createNode, insert, look } from './trie.ts';
+
+export interface RuleRef {
+  /** policy/id */
+  readonly rule: string;
+  readonly effect: 'allow' | 'deny';
+  readonly shadow: boolean;
+  readonly source?: { readonly file: string; readonly line: number; readonly column: number };
+}
+
+export interface NearMiss extends RuleRef {
+  /** What did not match. */
+  readonly missed: 'from' | 'methods' | 'paths' | 'ports' | 'when';
+  /** In words: what the rule wants and what the request has. */
+  readonly reason: string;
+}
+
+export interface Explanation {
+  readonly decision: Decision;
+  readonly rule?: RuleRef;
+  /** Every other rule that matched, shadow rules included. */
+  readonly matched: readonly RuleRef[];
+  /** For a default deny: allow rules for this destination that missed by one thing, at most ten. */
+  readonly nearest: readonly NearMiss[];
+}
+
+const mostNearest = 10;
+
+/** Throws `POLICY_INVALID` like `compileProgram`. */
+export function explain(set: PolicySet, question: Question): Explanation {
+  const rules = readRules(set);
+  const peers = createPeers(set);
+  for (const rule of rules) for (const from of [...rule.from, ...rule.to]) peers.tokenOf(from);
+  const caller = peers.peerOf(question.from);
+  const called = peers.peerOf(question.to);
+  const revision = set.revision;
+  if (!caller || !called || question.method === '' || !question.path.startsWith('/')) {
+    const decision: Decision = { effect: 'deny', reason: 'policy-error', matched: [], shadow: [], revision };
+    return { decision, matched: [], nearest: [] };
+  }
+  const holding = { holds: (text: string, peer: Peer): boolean => peer.holds.has(peers.tokenOf(text)) };
+  const found: ReadRule[] = [];
+  const nearest: NearMiss[] = [];
+  for (const rule of rules) {
+    if (!rule.to.some((text) => holding.holds(text, called))) continue;
+    const misses = missesOf(
+      rule,
+      question,
+      rule.from.some((text) => holding.holds(text, caller)),
+    );
+    if (misses.length === 0) found.push(rule);
+    else if (misses.length === 1 && !rule.deny) nearest.push({ ...refOf(rule), ...misses[0]! });
+  }
+  const decision = decideAmong(found, revision);
+  const winner = found.find((rule) => rule.name === decision.rule);
+  return {
+    decision,
+    ...(winner ? { rule: refOf(winner) } : {}),
+    matched: found.filter((rule) => rule !== winner).map(refOf),
+    nearest: decision.reason === 'default-deny' ? nearest.slice(0, mostNearest) : [],
+  };
+}
+
+type Miss = Pick<NearMiss, 'missed' | 'reason'>;
+
+function missesOf(rule: ReadRule, question: Question, fromMatches: boolean): Miss[] {
+  const { method, path, port, headers } = question;
+  const misses: Miss[] = [];
+  if (!fromMatches) misses.push({ missed: 'from', reason: `${question.from} is not among ${list(rule.from)}` });
+  if (rule.methods && !rule.methods.includes(method)) {
+    misses.push({ missed: 'methods', reason: `${method} is not among ${list(rule.methods)}` });
+  }
+  if (rule.templates && !pathMatches(rule, path)) {
+    misses.push({ missed: 'paths', reason: `${path} does not match ${list(rule.written.paths!)}` });
+  }
+  if (rule.ports && !(port === undefined ? rule.deny : rule.ports.has(port))) {
+    const given = port === undefined ? 'the port is not known' : `port ${port} is not`;
+    misses.push({
+      missed: 'ports',
+      reason: `${given}${port === undefined ? '; the rule wants' : ' among'} ${list([...rule.ports])}`,
+    });
+  }
+  for (const condition of rule.conditions ?? []) {
+    if (!conditionsHold([condition], rule.deny, headers))
+      misses.push({ missed: 'when', reason: wanted(condition, headers) });
+  }
+  return misses;
+}
+
+function pathMatches(rule: ReadRule, path: string): boolean {
+  const root = createNode<true>();
+  for (const { steps, rest } of rule.templates!)
+    insert(root, { steps, rest, methods: undefined, sources: [0], item: true });
+  let matches = false;
+  look(root, path, '', { tokens: [0], holds: new Set([0]) }, () => {
+    matches = true;
+  });
+  return matches;
+}
+
+function wanted({ header, values }: HeaderCondition, headers: Question['headers']): string {
+  const given = headers(header);
+  const has = given.length === 0 ? 'is absent' : `is ${list(given)}`;
+  return `header ${header} ${has}; the rule wants ${values.size > 1 ? 'one of ' : ''}${list([...values])}`;
+}
+
+function refOf({ name, deny, shadow, written }: ReadRule): RuleRef {
+  return { rule: name, effect: deny ? 'deny' : 'allow', shadow, ...(written.source ? { source: written.source } : {}) };
+}
+
+function list(items: readonly (string | number)[]): string {
+  const shown = items.slice(0, 8).join(', ');
+  return items.length > 8 ? `${shown} and ${items.length - 8} more` : shown;
+}

@@ -1,0 +1,10 @@
+// Policies: from what operators wrote to one decision per request. Casbin itself is behind another door (#policy/casbin): proxies never load it.
+
+export { buildPolicySet } from './build.ts';
+export { policyErrors } from './errors.ts';
+export type { Explanation, NearMiss, RuleRef } from './explain.ts';
+export { explain } from './explain.ts';
+export type { Decision, Program, ProgramOptions, Question } from './program.ts';
+export { compileProgram, denyAll } from './program.ts';
+export { scopePolicySet } from './scope.ts';
+export { validateResources } from './validate.ts';

@@ -1,0 +1,159 @@
+// May this peer do this? An immutable program compiled from a policy set: default deny, deny beats allow, and whatever goes wrong is a deny.
+// It looks only at rules that an index says can match, never at all of them, and never loads Casbin, whose answers it gives.
+import type { PolicySet } from '#wire';
+import { conditionsHold, type Headers } from './condition.ts';
+import { fail } from './errors.ts';
+import { createPeers } from './peers.ts';
+import { type ReadRule, readRules } from './rule.ts';
+import { basesOf, isPeerId } from './source.ts';
+import { createNode, getOrAdd, insert, look, type Node } from './trie.ts';
+
+export interface Question {
+  /** SPIFFE URI of the verified caller. */
+  readonly from: string;
+  /** SPIFFE URI of the called service. */
+  readonly to: string;
+  readonly method: string;
+  /** Canonical, without the query. */
+  readonly path: string;
+  /** The app port that is called. When it is not known, rules with `ports` fail closed: an allow does not match, a deny does. */
+  readonly port?: number | undefined;
+  /** All values of a header, by lower-case name. */
+  readonly headers: Headers;
+}
+
+export interface Decision {
+  readonly effect: 'allow' | 'deny';
+  readonly reason: 'allowed' | 'denied-by-rule' | 'default-deny' | 'policy-error';
+  /** The rule that decided, as policy/id. */
+  readonly rule?: string;
+  /** Every other enforced rule that matched. */
+  readonly matched: readonly string[];
+  /** Shadow rules that matched. */
+  readonly shadow: readonly string[];
+  readonly revision: number;
+}
+
+export interface Program {
+  readonly revision: number;
+  /** Never throws. */
+  decide(question: Question): Decision;
+}
+
+export interface ProgramOptions {
+  /** Called for each rule that a decision looks at, for tests and benchmarks. */
+  readonly onCandidate?: (rule: string) => void;
+}
+
+/** The most places in the index that one set may take, so that a rule of a million combinations is refused, not swallowed. */
+export const mostEntries = 5_000_000;
+
+const none: readonly string[] = Object.freeze([]);
+
+/** Refuses everything: what is in force before the first policy arrives. */
+export const denyAll: Program = compileProgram({ revision: 0, rules: [], groups: {} });
+
+/** Throws `POLICY_INVALID` when any rule cannot be enforced exactly; nothing is enforced in part. */
+export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions = {}): Program {
+  const { revision } = set;
+  const rules = readRules(set);
+  const peers = createPeers(set);
+  const destinations = indexRules(rules, peers.tokenOf);
+  const rootsOf = createRoots(destinations);
+  const alone = rules.map((rule) => Object.freeze(decisionOf(rule, none, none, revision)));
+  const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
+  const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
+  // What one decision found; emptied by the next. Decisions are synchronous, so there is never a second one under way.
+  const hits: ReadRule[] = [];
+  const lastSeen = new Float64Array(rules.length);
+  let turn = 0;
+  let asked: Question;
+
+  const visit = (rule: ReadRule): void => {
+    if (lastSeen[rule.index] === turn) return;
+    lastSeen[rule.index] = turn;
+    onCandidate?.(rule.name);
+    if (rule.ports && !(asked.port === undefined ? rule.deny : rule.ports.has(asked.port))) return;
+    if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked.headers)) return;
+    hits.push(rule);
+  };
+
+  return Object.freeze({
+    revision,
+    decide(question: Question): Decision {
+      try {
+        const { to, method, path } = question;
+        const peer = peers.peerOf(question.from);
+        const roots = rootsOf(to);
+        if (!peer || !roots || method === '' || path.charCodeAt(0) !== 0x2f) return failed;
+        asked = question;
+        turn++;
+        hits.length = 0;
+        for (const root of roots) look(root, path, method, peer, visit);
+        if (hits.length === 0) return defaultDeny;
+        if (hits.length === 1 && !hits[0]!.shadow) return alone[hits[0]!.index]!;
+        return decideAmong(hits, revision);
+      } catch {
+        return failed;
+      }
+    },
+  });
+}
+
+/** The decision when these rules are all that match. */
+export function decideAmong(rules: readonly ReadRule[], revision: number): Decision {
+  const sorted = [...rules].sort((a, b) => a.index - b.index);
+  const enforced = sorted.filter((rule) => !rule.shadow);
+  const winner = enforced.find((rule) => rule.deny) ?? enforced[0];
+  const matched = enforced.filter((rule) => rule !== winner).map((rule) => rule.name);
+  const shadow = sorted.filter((rule) => rule.shadow).map((rule) => rule.name);
+  return decisionOf(winner, matched, shadow, revision);
+}
+
+function decisionOf(
+  winner: ReadRule | undefined,
+  matched: readonly string[],
+  shadow: readonly string[],
+  revision: number,
+): Decision {
+  if (!winner) return { effect: 'deny', reason: 'default-deny', matched, shadow, revision };
+  const answer = winner.deny
+    ? ({ effect: 'deny', reason: 'denied-by-rule' } as const)
+    : ({ effect: 'allow', reason: 'allowed' } as const);
+  return { ...answer, rule: winner.name, matched, shadow, revision };
+}
+
+/** One trie for each destination text: an ID, a prefix or `*`. */
+function indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Map<string, Node<ReadRule>> {
+  const destinations = new Map<string, Node<ReadRule>>();
+  let entries = 0;
+  for (const item of rules) {
+    const sources = [...new Set(item.from)].map(tokenOf);
+    const to = new Set(item.to);
+    const templates = item.templates ?? [{ steps: [], rest: true }];
+    entries += to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
+    if (entries > mostEntries) {
+      throw fail('POLICY_INVALID', { reason: `${item.name}: too many combinations; name a group instead of a list` });
+    }
+    for (const destination of to) {
+      const root = getOrAdd(destinations, destination, createNode<ReadRule>);
+      for (const { steps, rest } of templates) insert(root, { steps, rest, methods: item.methods, sources, item });
+    }
+  }
+  return destinations;
+}
+
+/** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */
+function createRoots(destinations: ReadonlyMap<string, Node<ReadRule>>) {
+  const kept = new Map<string, readonly Node<ReadRule>[]>();
+  return (to: string): readonly Node<ReadRule>[] | undefined => {
+    const before = kept.get(to);
+    if (before) return before;
+    if (!isPeerId(to)) return undefined;
+    const texts = [to, '*', ...basesOf(to).map((base) => `${base}/**`)];
+    const roots = texts.flatMap((text) => destinations.get(text) ?? []);
+    if (kept.size >= 8_192) kept.clear();
+    kept.set(to, roots);
+    return roots;
+  };
+}

@@ -1,0 +1,96 @@
+// One rule of a `PolicySet`, read strictly and made ready to be asked. A rule that cannot be enforced exactly as written is refused here,
+// never skipped: a skipped deny is a hole.
+import type { PolicyRule, PolicySet } from '#wire';
+import { type HeaderCondition, readConditionKey, valueFault } from './condition.ts';
+import { fail } from './errors.ts';
+import { readResolved } from './source.ts';
+import { readTemplate, type Template } from './template.ts';
+
+export interface ReadRule {
+  /** Place in the set; the lower one is named first. */
+  readonly index: number;
+  /** policy/id */
+  readonly name: string;
+  readonly deny: boolean;
+  readonly shadow: boolean;
+  /** Groups resolved: SPIFFE IDs, prefixes and `*`. */
+  readonly to: readonly string[];
+  /** As in the set: SPIFFE IDs, prefixes, `*` and `group:NAME`. */
+  readonly from: readonly string[];
+  readonly methods: readonly string[] | undefined;
+  readonly templates: readonly Template[] | undefined;
+  readonly ports: ReadonlySet<number> | undefined;
+  readonly conditions: readonly HeaderCondition[] | undefined;
+  readonly written: PolicyRule;
+}
+
+/** Every rule of the set; throws `POLICY_INVALID` at the first that is not exactly enforceable. */
+export function readRules(set: PolicySet): ReadRule[] {
+  const groups = new Map(Object.entries(set.groups));
+  for (const [name, members] of groups) {
+    for (const member of members) {
+      const source = readResolved(member);
+      if (typeof source === 'string') refuse(`group ${name}`, `${member}: ${source}`);
+      if (member.startsWith('group:')) refuse(`group ${name}`, `${member} is not resolved`);
+    }
+  }
+  const seen = new Set<string>();
+  return set.rules.map((rule, index) => {
+    const read = readRule(rule, index, groups);
+    if (seen.has(read.name)) refuse(read.name, 'there are two rules of this name');
+    seen.add(read.name);
+    return read;
+  });
+}
+
+function readRule(rule: PolicyRule, index: number, groups: ReadonlyMap<string, readonly string[]>): ReadRule {
+  const name = `${rule.policy}/${rule.id}`;
+  if (rule.effect !== 'allow' && rule.effect !== 'deny') refuse(name, 'its effect is neither allow nor deny');
+  for (const [what, list] of Object.entries({ to: rule.to, from: rule.from })) {
+    if (!Array.isArray(list) || list.length === 0) refuse(name, `its ${what} is empty`);
+    for (const text of list) {
+      const source = readResolved(text);
+      if (typeof source === 'string') refuse(name, `${text}: ${source}`);
+      else if (source.kind === 'group' && !groups.has(source.name)) refuse(name, `there is no group ${source.name}`);
+    }
+  }
+  for (const list of [rule.methods, rule.paths, rule.ports, rule.when]) {
+    if (list !== undefined && (!Array.isArray(list) || list.length === 0)) refuse(name, 'it has an empty list');
+  }
+  return {
+    index,
+    name,
+    deny: rule.effect === 'deny',
+    shadow: rule.shadow === true,
+    to: rule.to.flatMap((text) => (text.startsWith('group:') ? groups.get(text.slice(6))! : [text])),
+    from: rule.from,
+    methods: rule.methods,
+    templates: rule.paths?.map((path) => {
+      const template = readTemplate(path);
+      return typeof template === 'string' ? refuse(name, `${path}: ${template}`) : template;
+    }),
+    ports: rule.ports && new Set(rule.ports),
+    conditions: rule.when && readConditions(name, rule.when),
+    written: rule,
+  };
+}
+
+function readConditions(name: string, when: NonNullable<PolicyRule['when']>): HeaderCondition[] {
+  const seen = new Set<string>();
+  return when.map((condition) => {
+    const key = readConditionKey(condition.key);
+    if ('fault' in key) return refuse(name, `${condition.key}: ${key.fault}`);
+    if (seen.has(key.header)) refuse(name, `${condition.key} is asked twice`);
+    seen.add(key.header);
+    if (!Array.isArray(condition.in) || condition.in.length === 0) refuse(name, `${condition.key} lists no value`);
+    for (const value of condition.in) {
+      const fault = valueFault(value);
+      if (fault) refuse(name, `${condition.key}: ${fault}`);
+    }
+    return { header: key.header, values: new Set(condition.in) };
+  });
+}
+
+function refuse(where: string, reason: string): never {
+  throw fail('POLICY_INVALID', { reason: `${where}: ${reason}` });
+}

@@ -1,0 +1,24 @@
+// What one service's proxies must know of the whole policy: rules for calls to it, and rules for calls that it may make. Never less: the
+// decisions about calls from or to the service are the same in the scoped set as in the whole one.
+import type { SpiffeId } from '#spiffe';
+import type { PolicySet } from '#wire';
+import { basesOf } from './source.ts';
+
+export function scopePolicySet(set: PolicySet, service: SpiffeId): PolicySet {
+  const groups = new Map(Object.entries(set.groups));
+  const direct = new Set(['*', service.uri, ...basesOf(service.uri).map((base) => `${base}/**`)]);
+  const memberOf = new Set<string>();
+  for (const [name, members] of groups) {
+    if (members.some((member) => direct.has(member))) memberOf.add(`group:${name}`);
+  }
+  const holds = (text: string): boolean => direct.has(text) || memberOf.has(text);
+  const rules = set.rules.filter((rule) => rule.to.some(holds) || rule.from.some(holds));
+  const needed = new Set(
+    rules.flatMap((rule) => [...rule.to, ...rule.from]).filter((text) => text.startsWith('group:')),
+  );
+  return {
+    revision: set.revision,
+    rules,
+    groups: Object.fromEntries([...groups].filter(([name]) => needed.has(`group:${name}`))),
+  };
+}

@@ -1,0 +1,111 @@
+// Where a rule is found again: path (by segment) -> method -> source. Looking something up visits only rules whose destination, path,
+// method and source all match; it never visits the others.
+import type { Peer } from './peers.ts';
+import type { Step } from './template.ts';
+
+export interface Node<T> {
+  next: Map<string, Node<T>> | undefined;
+  /** One segment of any text but the empty one. */
+  any: Node<T> | undefined;
+  /** Templates that end here. */
+  here: Leaf<T> | undefined;
+  /** Templates that end in `**` here. */
+  rest: Leaf<T> | undefined;
+}
+
+export interface Leaf<T> {
+  methods: Map<string, Sources<T>> | undefined;
+  every: Sources<T> | undefined;
+}
+
+type Sources<T> = Map<number, T[]>;
+
+export interface Entry<T> {
+  readonly steps: readonly Step[];
+  readonly rest: boolean;
+  /** `undefined`: any method. */
+  readonly methods: readonly string[] | undefined;
+  readonly sources: readonly number[];
+  readonly item: T;
+}
+
+export function createNode<T>(): Node<T> {
+  return { next: undefined, any: undefined, here: undefined, rest: undefined };
+}
+
+/** What the map holds under the key, made when it holds nothing. */
+export function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const found = map.get(key);
+  if (found !== undefined) return found;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
+/** Adds one template of one item. */
+export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }: Entry<T>): void {
+  let node = root;
+  for (const step of steps) {
+    if ('parameter' in step) {
+      node.any ??= createNode();
+      node = node.any;
+    } else {
+      node.next ??= new Map();
+      node = getOrAdd(node.next, step.literal, createNode<T>);
+    }
+  }
+  const leaf: Leaf<T> = (rest ? node.rest : node.here) ?? { methods: undefined, every: undefined };
+  if (rest) node.rest = leaf;
+  else node.here = leaf;
+  for (const index of indexesOf(leaf, methods)) {
+    for (const source of sources) {
+      getOrAdd(index, source, () => []).push(item);
+    }
+  }
+}
+
+/** Calls `visit` with every item whose template, method and source match; an item can come more than once. `path` starts with a slash. */
+export function look<T>(root: Node<T>, path: string, method: string, peer: Peer, visit: (item: T) => void): void {
+  walk(root, 0);
+
+  function walk(node: Node<T>, at: number): void {
+    if (node.rest) inLeaf(node.rest);
+    if (at === path.length) {
+      if (node.here) inLeaf(node.here);
+      return;
+    }
+    if (!node.next && !node.any) return;
+    const slash = path.indexOf('/', at + 1);
+    const end = slash < 0 ? path.length : slash;
+    const next = node.next?.get(path.slice(at + 1, end));
+    if (next) walk(next, end);
+    if (node.any && end > at + 1) walk(node.any, end);
+  }
+
+  function inLeaf(leaf: Leaf<T>): void {
+    if (leaf.every) inSources(leaf.every);
+    const sources = leaf.methods?.get(method);
+    if (sources) inSources(sources);
+  }
+
+  function inSources(sources: Sources<T>): void {
+    if (sources.size <= peer.tokens.length) {
+      for (const [token, items] of sources) if (peer.holds.has(token)) for (const item of items) visit(item);
+    } else {
+      for (const token of peer.tokens) {
+        const items = sources.get(token);
+        if (items) for (const item of items) visit(item);
+      }
+    }
+  }
+}
+
+function indexesOf<T>(leaf: Leaf<T>, methods: readonly string[] | undefined): Sources<T>[] {
+  if (!methods) {
+    leaf.every ??= new Map();
+    return [leaf.every];
+  }
+  const byMethod = leaf.methods ?? new Map<string, Sources<T>>();
+  leaf.methods = byMethod;
+  return [...new Set(methods)].map((method) => getOrAdd(byMethod, method, () => new Map()));
+}
