@@ -39,6 +39,7 @@ export const decisionRecord = s.object({
   upstreamMs: s.optional(s.number({ minimum: 0, description: 'from the request sent to the response head' })),
   traceId: s.optional(short(32)),
   lost: s.optional(s.integer({ minimum: 1, description: 'in a gap: how many records are missing' })),
+  lostFrom: s.optional(s.integer({ minimum: 1, description: 'in a gap: the first missing sequence' })),
 });
 export type DecisionRecord = Static<typeof decisionRecord>;
 

@@ -1,0 +1,75 @@
+// The bytes of a record: canonical JSON (RFC 8785: keys in order of UTF-16 units, no spaces), one line, within the schema's limits.
+// What is written here is what a Merkle leaf will hash, so it must never depend on who built the object or in which order.
+import type { DecisionRecord } from '#wire';
+
+/** No entry is longer than this in bytes (c2sp.org/tlog-tiles: a length is a uint16). */
+export const longestEntry = 65_535;
+const mostRules = 64;
+
+/** The record's canonical line, newline included. Over-long fields are cut; a path loses its query, should one get here. */
+export function encodeRecord(record: DecisionRecord): string {
+  const line = JSON.stringify(ordered(record, 8_192, mostRules));
+  if (line.length * 3 <= longestEntry || Buffer.byteLength(line) <= longestEntry) return `${line}\n`;
+  return `${JSON.stringify(ordered(record, 1_024, 8))}\n`;
+}
+
+/** Canonical JSON of any JSON value; keys whose value is undefined are left out. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  members.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
+}
+
+/** Written out, not sorted at run time: an object literal in canonical order costs a third of a generic sort. */
+function ordered(r: DecisionRecord, longestPath: number, rules: number): DecisionRecord {
+  return {
+    bytesIn: r.bytesIn,
+    bytesOut: r.bytesOut,
+    connection: cut(r.connection, 64),
+    decision: r.decision,
+    endpoint: cut(r.endpoint, 300),
+    hop: r.hop,
+    host: cut(r.host, 300),
+    id: cut(r.id, 64),
+    instance: cut(r.instance, 64),
+    kind: r.kind,
+    lost: r.lost,
+    lostFrom: r.lostFrom,
+    matched: cutList(r.matched, rules),
+    method: cut(r.method, 32),
+    ms: r.ms,
+    path: cut(withoutQuery(r.path), longestPath),
+    peer: cut(r.peer, 2_048),
+    policyRevision: r.policyRevision,
+    reason: cut(r.reason, 64),
+    remote: cut(r.remote, 300),
+    rule: cut(r.rule, 260),
+    seq: r.seq,
+    serial: cut(r.serial, 64),
+    service: cut(r.service, 2_048),
+    shadow: cutList(r.shadow, rules),
+    status: r.status,
+    time: r.time,
+    to: cut(r.to, 2_048),
+    traceId: cut(r.traceId, 32),
+    upstreamMs: r.upstreamMs,
+    v: r.v,
+  } as DecisionRecord;
+}
+
+function cut<T extends string | undefined>(text: T, longest: number): T {
+  return text === undefined || text.length <= longest ? text : (`${text.slice(0, longest - 3)}...` as T);
+}
+
+function cutList(list: readonly string[] | undefined, most: number): readonly string[] | undefined {
+  if (list === undefined || list.length === 0) return undefined;
+  const kept = list.length > most ? list.slice(0, most) : list;
+  return kept.some((text) => text.length > 260) ? kept.map((text) => cut(text, 260)) : kept;
+}
+
+function withoutQuery(path: string | undefined): string | undefined {
+  const query = path === undefined ? -1 : path.indexOf('?');
+  return query < 0 ? path : path!.slice(0, query);
+}

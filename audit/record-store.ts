@@ -1,0 +1,115 @@
+// The control plane's copy of every proxy's records, and the log of its own events: durable on return, safe to send twice, searchable.
+// Keeps each record's canonical text as it was hashed; the columns beside it only serve to find it.
+import type { Clock } from '#base/clock';
+import { type Database, openDatabase } from '#base/database';
+import type { ControlEvent, DecisionRecord, EventReply, RecordQuery, RecordReply } from '#wire';
+import { encodeRecord } from './canonical.ts';
+import { createEventLog } from './event-log.ts';
+import { createSequences, type Gap } from './gaps.ts';
+import { queryRecords } from './record-query.ts';
+import { createRetention, type RetentionSettings } from './retention.ts';
+import { migrations } from './tables.ts';
+
+export type { Gap } from './gaps.ts';
+
+export interface RecordStoreOptions extends RetentionSettings {
+  /** Usually `<home>/audit.db`; the store opens its own connection. */
+  readonly path: string;
+  readonly clock: Clock;
+}
+
+export interface RecordStore {
+  /**
+   * Keeps a batch that an authenticated instance sent. On return it is durable up to the sequence returned; records that were already
+   * kept are passed over. The instance is the authenticated one, whatever the records say.
+   */
+  add(instance: string, records: readonly DecisionRecord[]): number;
+  /** Matching records, the newest last. */
+  query(query: RecordQuery): RecordReply;
+  /** Calls back with every record kept from now on; the result ends it. */
+  tail(listener: (record: DecisionRecord) => void): () => void;
+  /** Keeps a control-plane event: durable on return, with a sequence of its own. */
+  addEvent(event: Omit<ControlEvent, 'v' | 'seq' | 'time'>): ControlEvent;
+  events(query: RecordQuery): EventReply;
+  /** Like `tail`, for events. */
+  tailEvents(listener: (event: ControlEvent) => void): () => void;
+  /** Sequences that instances never sent, the newest last; at most 1 000. `declared`: the proxy itself said that it lost them. */
+  gaps(query?: { readonly instance?: string; readonly declared?: boolean }): readonly Gap[];
+  /** Removes what is past its age or the size limit, a bounded piece at a time; true when more is due. Also runs with `add`. */
+  prune(): boolean;
+  close(): void;
+}
+
+export function openRecordStore(options: RecordStoreOptions): RecordStore {
+  const { path, clock } = options;
+  const database = openDatabase({ path, owner: 'audit', migrations });
+  const { sql } = database;
+  const insert = sql.prepare(
+    `INSERT INTO records (instance, epoch, seq, received, time, id, peer, service, decision, hop, reason, rule, path, body)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (instance, epoch, seq) DO NOTHING`,
+  );
+  const sequences = createSequences(sql);
+  const events = createEventLog({ sql, clock });
+  const retention = createRetention({ database, clock, settings: options });
+  const listeners = new Set<(record: DecisionRecord) => void>();
+
+  const keep = (instance: string, record: DecisionRecord, received: number): boolean => {
+    const time = Date.parse(record.time);
+    const { changes } = insert.run(
+      instance,
+      sequences.epoch(instance),
+      record.seq,
+      received,
+      Number.isFinite(time) ? time : received,
+      record.id,
+      record.peer ?? null,
+      record.to ?? null,
+      record.decision,
+      record.hop,
+      record.reason,
+      record.rule ?? null,
+      record.path ?? null,
+      encodeRecord(record).trimEnd(),
+    );
+    return changes > 0;
+  };
+
+  return {
+    add(instance, records) {
+      const received = clock.now();
+      const fresh: DecisionRecord[] = [];
+      sequences.forget();
+      database.transaction(() => {
+        for (const record of records) {
+          let isNew = keep(instance, record, received);
+          if (!isNew && sequences.isReused({ instance, seq: record.seq, id: record.id })) {
+            sequences.restart({ instance, seq: record.seq, at: received });
+            isNew = keep(instance, record, received);
+          }
+          if (!isNew) continue;
+          sequences.note({ instance, record, at: received });
+          fresh.push({ ...record, instance });
+        }
+        sequences.save(instance, received);
+      });
+      retention.step();
+      for (const record of fresh) for (const listener of listeners) listener(record);
+      return records.reduce((through, { seq }) => Math.max(through, seq), 0);
+    },
+    query: (query) => queryRecords(sql, query),
+    tail(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    addEvent: (event) => events.add(event),
+    events: (query) => events.query(query),
+    tailEvents: (listener) => events.tail(listener),
+    gaps: (query = {}) => sequences.gaps(query),
+    prune: () => retention.prune(),
+    close: () => closeOnce(database),
+  };
+}
+
+function closeOnce(database: Database): void {
+  if (database.sql.isOpen) database.close();
+}
