@@ -1,0 +1,45 @@
+// What a benchmark is and how its figures are taken. Claims are ratios against a primitive or a peer measured in the same run, or sizes and
+// times of whole processes; nothing here fails on a slow machine.
+import { readFileSync } from 'node:fs';
+
+export interface Figure {
+  readonly what: string;
+  readonly measured: string;
+  /** The bar that design and issues set, in words. */
+  readonly bar?: string;
+  readonly holds?: boolean;
+}
+
+export interface Bench {
+  readonly title: string;
+  /** How it was measured, in a sentence or two. */
+  readonly how: string;
+  readonly figures: readonly Figure[];
+}
+
+/** Microseconds of CPU (user and system) that `work` took in this process, for each of `rounds` calls. */
+export async function cpuMicros(rounds: number, work: (round: number) => unknown): Promise<number> {
+  const before = process.cpuUsage();
+  for (let round = 0; round < rounds; round++) await work(round);
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / rounds;
+}
+
+/** Resident megabytes of a process, as the kernel counts them (VmRSS). */
+export function residentMb(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
+
+/** CPU milliseconds (user and system) that a process has used so far. */
+export function processCpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** The value below which `share` of the sorted samples lie. */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
