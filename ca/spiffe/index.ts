@@ -1,5 +1,14 @@
-// SPIFFE identities: IDs, SVIDs, bundles and the TLS that carries them. A pure leaf that anyone may import.
+// SPIFFE identities: IDs, SVIDs, bundles and the TLS that carries them. A pure leaf that anyone may import; node built-ins only.
 export type { TrustBundle } from './bundle.ts';
 export { bundlePem, formatBundle, parseBundle, toPem } from './bundle.ts';
+export type { Certificate } from './certificate.ts';
+export { readCertificate } from './certificate.ts';
+export { assertSigning, assertValidAt, verifyChain } from './chain.ts';
 export { spiffeErrors } from './errors.ts';
 export { longestId, parseSpiffeId, parseTrustDomain, reservedPath, SpiffeId, spiffeIdOf } from './id.ts';
+export type { Identity } from './identity.ts';
+export { createKeyPair, readIdentity } from './identity.ts';
+export { createCsr } from './request.ts';
+export type { Svid } from './svid.ts';
+export { readSvid } from './svid.ts';
+export { tlsClientPolicy, tlsContext, tlsServerPolicy, verifyPeer } from './tls.ts';
