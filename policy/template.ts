@@ -44,21 +44,33 @@ function literalFault(segment: string): string | undefined {
   if (/[{}]/.test(segment)) return `a parameter is a whole segment, such as {id}, not ${JSON.stringify(segment)}`;
   if (segment.includes('?')) return 'it has a query; policies see the path alone';
   if (segment.includes('#')) return 'it has a fragment; requests with one are refused';
-  const wrong = /[^A-Za-z0-9._~!$&'()+,;=:@%-]/u.exec(segment);
+  if (segment.includes(';')) return 'it has a path parameter (;); requests with one are refused';
+  const wrong = /[^A-Za-z0-9._~!$&'()+,=:@%-]/u.exec(segment);
   if (wrong) return `${JSON.stringify(wrong[0])} cannot be in a path; write it percent-encoded`;
   for (const [encoded] of segment.matchAll(/%.{0,2}/g)) {
     const fault = encodingFault(encoded);
     if (fault) return fault;
   }
+  if (!isUtf8(segment)) return 'its percent-encoded bytes are not UTF-8; requests like that are refused';
   return segment === '.' || segment === '..' ? `it has a ${segment} segment` : undefined;
 }
 
-/** Requests have unreserved characters decoded and the rest in upper-case hex; encoded separators and controls are refused outright. */
+/** Requests have every character that a path may hold decoded and the rest in upper-case hex; encoded separators and controls are refused. */
 function encodingFault(encoded: string): string | undefined {
   if (!/^%[0-9A-Fa-f]{2}$/.test(encoded)) return `${encoded} is not a percent-encoding`;
   const code = Number.parseInt(encoded.slice(1), 16);
   const character = String.fromCharCode(code);
-  if (/[A-Za-z0-9._~-]/.test(character)) return `${encoded} is ${character}; write it so`;
   if (code < 0x20 || code === 0x7f || '/\\;?#%'.includes(character)) return `requests with ${encoded} are refused`;
+  if (character === '*') return 'a * cannot be told from any other segment; use * or {name} for the whole segment';
+  if (/[A-Za-z0-9._~!$&'()+,=:@-]/.test(character)) return `${encoded} is ${character}; write it so`;
   return encoded === encoded.toUpperCase() ? undefined : `write ${encoded.toUpperCase()}, as requests have it`;
+}
+
+function isUtf8(segment: string): boolean {
+  try {
+    decodeURIComponent(segment);
+    return true;
+  } catch {
+    return false;
+  }
 }

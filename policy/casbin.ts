@@ -1,0 +1,94 @@
+// What does stock Casbin answer? The export of our rules for any Casbin, and an oracle that asks node-casbin. The only importer of casbin.
+// Never on the path of a request, never asked through its async or cached interfaces, never told to reload: one enforcer for one set.
+import { readFileSync } from 'node:fs';
+import { type Adapter, type Model, newEnforcer, newModelFromString } from 'casbin';
+import { messageOf } from '#base/error';
+import type { PolicySet } from '#wire';
+import { fail } from './errors.ts';
+import type { Question } from './program.ts';
+import { casbinRequest, casbinRows, formatCsv, headersAsked, permissionColumns, roleColumns } from './rows.ts';
+
+export interface CasbinExport {
+  /** policy/model.conf */
+  readonly model: string;
+  readonly rows: readonly (readonly string[])[];
+  readonly csv: string;
+}
+
+export interface CasbinOracle {
+  /** Never throws: what Casbin cannot answer is a deny. */
+  decide(question: Question): 'allow' | 'deny';
+  /** The name of a rule that Casbin gives as its reason (the first deny, or an allow). */
+  ruleOf(question: Question): string | undefined;
+}
+
+/** The model text is read from beside this file. Throws `POLICY_INVALID`. */
+export function exportCasbin(set: PolicySet): CasbinExport {
+  const rows = casbinRows(set);
+  return { model: readFileSync(new URL('./model.conf', import.meta.url), 'utf8'), rows, csv: formatCsv(rows) };
+}
+
+/** A new enforcer that holds exactly this set. Throws `POLICY_INVALID`, or `POLICY_CASBIN` when Casbin did not take every row as it is. */
+export async function createCasbin(set: PolicySet): Promise<CasbinOracle> {
+  const { model, rows } = exportCasbin(set);
+  const headers = headersAsked(set);
+  const enforcer = await load(model, rows);
+  const ask = (question: Question): readonly [unknown, readonly string[]] =>
+    enforcer.enforceExSync(...casbinRequest(question, headers));
+  return {
+    decide(question) {
+      try {
+        // `=== true`: a promise, a string or anything else that is merely truthy must never allow.
+        return ask(question)[0] === true ? 'allow' : 'deny';
+      } catch {
+        return 'deny';
+      }
+    },
+    ruleOf(question) {
+      try {
+        return ask(question)[1][0];
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+async function load(model: string, rows: readonly (readonly string[])[]) {
+  for (const row of rows) checkRow(row);
+  try {
+    const enforcer = await newEnforcer(newModelFromString(model), memoryAdapter(rows));
+    // Casbin drops what it does not understand without a word; so what it holds is counted.
+    const held = (await enforcer.getPolicy()).length + (await enforcer.getGroupingPolicy()).length;
+    if (held !== rows.length) throw fail('POLICY_CASBIN', { reason: `it holds ${held} of ${rows.length} rows` });
+    return enforcer;
+  } catch (cause) {
+    throw fail('POLICY_CASBIN', { reason: messageOf(cause) }, { cause });
+  }
+}
+
+function checkRow(row: readonly string[]): void {
+  const [kind] = row;
+  const width = kind === 'p' ? permissionColumns : kind === 'g' ? roleColumns : -1;
+  if (row.length !== width || row.includes('')) throw fail('POLICY_CASBIN', { reason: `a row is not ours: ${row[1]}` });
+  const effect = row.at(-1);
+  if (kind === 'p' && effect !== 'allow' && effect !== 'deny') {
+    throw fail('POLICY_CASBIN', { reason: `the effect of ${row[1]} is neither allow nor deny` });
+  }
+}
+
+/** Hands the rows over as arrays: Casbin's own CSV reader merges and drops columns. */
+function memoryAdapter(rows: readonly (readonly string[])[]): Adapter {
+  const refuse = async (): Promise<never> => {
+    throw fail('POLICY_CASBIN', { reason: 'an enforcer is never changed; make a new one' });
+  };
+  return {
+    async loadPolicy(model: Model) {
+      for (const [kind, ...fields] of rows) model.model.get(kind!)!.get(kind!)!.policy.push(fields);
+    },
+    savePolicy: refuse,
+    addPolicy: refuse,
+    removePolicy: refuse,
+    removeFilteredPolicy: refuse,
+  };
+}

@@ -1,0 +1,156 @@
+// Generated rule sets and requests, decided by the program and by stock casbin. Shared by the test (50 000 decisions) and by the long run:
+//   node test/policy/differential.ts 1000000
+import fc from 'fast-check';
+import { compileProgram, explain, type Question, scopePolicySet } from '#policy';
+import { createCasbin } from '#policy/casbin';
+import { parseSpiffeId } from '#spiffe';
+import type { PolicyRule, PolicySet } from '#wire';
+
+const td = 'spiffe://td';
+const ids = ['a', 'b', 'c', 'a/x', 'a/x/y', 'ab', 'a.b', 'aXb', 'A'].map((name) => `${td}/${name}`);
+const sources = [...ids, `${td}/**`, `${td}/a/**`, `${td}/a/x/**`, 'spiffe://other/**', 'spiffe://other/a', '*'];
+const groupNames = ['g1', 'g2', 'constructor'];
+const templates = [
+  ...['/', '/a', '/a/', '/a/b', '/ab', '/a.b', '/a(b', '/a,b', "/a'$&+=:@!", '/%C3%A9', '/{id}', '/*', '/a/*'],
+  ...['/a/{id}/c', '/*/b', '/**', '/a/**', '/a/b/**', '/{x}/b/**', '/a/*/', '/.env', '/a/{x}/{y}'],
+];
+const paths = [
+  ...['/', '/a', '/a/', '/a/b', '/a/b/', '/ab', '/aXb', '/a.b', '/a(b', '/a,b', "/a'$&+=:@!", '/%C3%A9', '/x'],
+  ...[
+    '/x/b',
+    '/x/b/c/d',
+    '/a/x/c',
+    '/a/b/c',
+    '/a/*',
+    '/A',
+    '/.env',
+    '/a/.git/config',
+    '/a//b',
+    '',
+    'a',
+    '*',
+    '/\n',
+    '/é',
+  ],
+];
+const values = ['prod', 'dev', '', 'a b', 'p, "x"', 'eval(1)', '50%', 'a\tb', '%09', '^.*$', '(|)'];
+const given = [
+  ...values,
+  ' prod\t',
+  'prod,dev',
+  'prod , x',
+  'x',
+  'prod\x1f',
+  'x\nheader:x-a=\x1fprod\x1f',
+  '\x1f',
+  'é',
+  ',',
+];
+const headerNames = ['x-a', 'x-b', 'x.c'];
+const methods = ['GET', 'POST', 'G.T', 'M-SEARCH', '$'];
+
+const few = <T>(from: readonly T[], most = 4): fc.Arbitrary<T[]> =>
+  fc.uniqueArray(fc.constantFrom(...from), { minLength: 1, maxLength: most });
+const sometimes = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(arbitrary, { nil: undefined, freq: 1 });
+const often = <T>(usual: readonly T[], odd: readonly T[]): fc.Arbitrary<T> =>
+  fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
+const when = fc.uniqueArray(
+  fc.record({ key: fc.constantFrom(...headerNames).map((n) => `header:${n}`), in: few(values) }),
+  {
+    selector: (condition) => condition.key,
+    minLength: 1,
+    maxLength: 3,
+  },
+);
+const rule = fc.record({
+  effect: fc.constantFrom('allow' as const, 'allow' as const, 'allow' as const, 'deny' as const),
+  shadow: fc.constantFrom(true, undefined, undefined, undefined, undefined, undefined),
+  to: few([...ids.slice(0, 2), ...ids.slice(0, 2), `${td}/a/**`, '*', 'group:g1'], 2),
+  from: few([...sources, ...groupNames.map((name) => `group:${name}`)]),
+  methods: sometimes(few(methods)),
+  paths: sometimes(few(templates, 8)),
+  ports: sometimes(few([80, 8080, 1, 65_535], 2)),
+  when: fc.option(when, { nil: undefined, freq: 1 }),
+});
+export const policySets: fc.Arbitrary<PolicySet> = fc
+  .record({
+    rules: fc.array(rule, { minLength: 0, maxLength: 10 }),
+    groups: fc.tuple(...groupNames.map(() => fc.uniqueArray(fc.constantFrom(...sources), { maxLength: 3 }))),
+  })
+  .map(({ rules, groups }) => ({
+    revision: 1,
+    rules: rules.map((fields, index): PolicyRule => {
+      const present = Object.entries(fields).filter(([, value]) => value !== undefined);
+      return { policy: 'p', id: `r${index}`, ...(Object.fromEntries(present) as typeof fields) } as PolicyRule;
+    }),
+    groups: Object.fromEntries(groupNames.map((name, index) => [name, groups[index]!])),
+  }));
+export const questions: fc.Arbitrary<Question> = fc
+  .record({
+    from: often(ids, [`${td}/a/x/y/z`, 'spiffe://other/a', 'spiffe://tdx/a', 'group:g1', '*', '', td, `${td}/`]),
+    to: often([...ids.slice(0, 2)], [`${td}/c`, `${td}/a/x`, `${td}/zzz`, '', '*']),
+    method: often(['GET', 'POST'], ['GETX', 'get', 'GXT', 'M-SEARCH', '$', '']),
+    path: often(paths.slice(0, 12), paths),
+    port: fc.constantFrom(undefined, 80, 8080, 1),
+    headers: fc.dictionary(
+      fc.constantFrom(...headerNames),
+      fc.array(often(values.slice(0, 3), given), { maxLength: 3 }),
+    ),
+  })
+  .map(({ headers, ...rest }) => ({ ...rest, headers: (name: string) => headers[name] ?? [] }));
+
+export interface Differences {
+  readonly decisions: number;
+  readonly allowed: number;
+  readonly different: readonly string[];
+}
+
+/** Decides `count` questions by program, scoped program, explanation and casbin, and says which disagree. */
+export async function compare({ count, seed }: { count: number; seed: number }): Promise<Differences> {
+  const perSet = 100;
+  const different: string[] = [];
+  let decisions = 0;
+  let allowed = 0;
+  const sets = fc.sample(policySets, { numRuns: Math.ceil(count / perSet), seed });
+  for (const [index, set] of sets.entries()) {
+    const program = compileProgram(set);
+    const casbin = await createCasbin(set);
+    for (const question of fc.sample(questions, { numRuns: perSet, seed: seed + index })) {
+      const decision = program.decide(question);
+      const answers = { casbin: casbin.decide(question), program: decision.effect, ...scoped(set, question) };
+      const explained = explain(set, question).decision;
+      decisions++;
+      if (decision.effect === 'allow') allowed++;
+      const same = Object.values(answers).every((answer) => answer === decision.effect);
+      if (same && JSON.stringify(explained) === JSON.stringify(decision)) continue;
+      different.push(JSON.stringify({ answers, decision, explained, question, set }));
+    }
+  }
+  return { decisions, allowed, different };
+}
+
+/** What the proxies at both ends decide, which hold only what concerns them. */
+function scoped(set: PolicySet, question: Question): Record<string, string> {
+  const at = (id: string): string | undefined =>
+    /^spiffe:\/\/[^/]+\/./.test(id) && !id.endsWith('/')
+      ? compileProgram(scopePolicySet(set, parseSpiffeId(id))).decide(question).effect
+      : undefined;
+  const answers = { outbound: at(question.from), inbound: at(question.to) };
+  return Object.fromEntries(Object.entries(answers).flatMap(([name, answer]) => (answer ? [[name, answer]] : [])));
+}
+
+if (import.meta.main) {
+  const count = Number(process.argv[2] ?? 1_000_000);
+  const seed = Number(process.argv[3] ?? 1);
+  const step = 20_000;
+  let done = 0;
+  let allowed = 0;
+  for (let round = 0; done < count; round++) {
+    const result = await compare({ count: Math.min(step, count - done), seed: seed + round * step });
+    if (result.different.length > 0) throw new Error(`${result.different.length} differences:\n${result.different[0]}`);
+    done += result.decisions;
+    allowed += result.allowed;
+  }
+  process.stdout.write(`${done} decisions, ${allowed} allowed, no difference from casbin\n`);
+}
