@@ -115,7 +115,7 @@ function noteSpareToken(text: string, held: Holding, { folder, clock, log }: Enr
     return;
   }
   assertSameService(token, held, folder);
-  if (!chainsTo(held.identity.chain, token.bundle)) {
+  if (!chainsTo({ chain: held.identity.chain, bundle: token.bundle, now: clock.now() })) {
     throw fail('SIDECAR_TOKEN_OTHER_MESH', { path: folder.path, trustDomain: held.identity.id.trustDomain });
   }
   log.info('the join token was not needed: a valid identity is stored here', { id: held.identity.id.uri });

@@ -1,0 +1,126 @@
+// What the admin and the health listeners show of a running sidecar. Keys are never shown, and neither are the values of conditions
+// on headers that carry secrets.
+import type { Metrics } from '#base/metrics';
+import { formatBundle, toPem } from '#spiffe';
+import type { Snapshot } from '#wire';
+import type { Page } from '../admin.ts';
+import type { Holding } from './disk.ts';
+import type { RenewalState } from './renewal.ts';
+import type { Refusal } from './snapshots.ts';
+import { timeOf } from './token.ts';
+
+export interface Shown {
+  readonly now: () => number;
+  readonly holding: () => Holding;
+  readonly snapshot: () => Snapshot | undefined;
+  readonly refused: () => Refusal | undefined;
+  readonly connected: () => boolean;
+  readonly renewal: () => RenewalState;
+  readonly state: () => 'starting' | 'serving' | 'draining';
+  readonly addresses: () => unknown;
+  readonly counts: () => { readonly inbound: number; readonly outbound: number };
+  readonly describe: () => unknown;
+  readonly metrics: Metrics;
+  readonly version: string;
+  readonly startedAt: number;
+}
+
+/** Pages of the admin listener, by path. */
+export function adminPages(shown: Shown): Readonly<Record<string, Page>> {
+  return {
+    '/status': { describe: 'state, revision, certificate, connections', read: () => ({ body: statusOf(shown) }) },
+    '/config': {
+      describe: 'the whole configuration in force',
+      read: () => ({ body: redacted(shown.snapshot()) ?? null }),
+    },
+    '/policy': {
+      describe: 'the rules and groups in force',
+      read: () => ({ body: redacted(shown.snapshot())?.policy ?? null }),
+    },
+    '/identity': { describe: 'the certificate chain and the trust bundle', read: () => ({ body: identityOf(shown) }) },
+    '/connections': { describe: 'what the data plane is doing', read: () => ({ body: shown.describe() }) },
+    '/metrics': metricsPage(shown.metrics),
+  };
+}
+
+/** Pages of the metrics and health listener, by path. */
+export function healthPages(shown: Shown): Readonly<Record<string, Page>> {
+  return {
+    '/livez': { describe: 'the process answers', read: () => ({ body: 'ok\n' }) },
+    '/readyz': {
+      describe: 'traffic may be sent here',
+      read: () => {
+        const reasons = unready(shown);
+        return reasons.length === 0
+          ? { body: 'ok\n' }
+          : { status: 503, body: reasons.map((reason) => `${reason}\n`).join('') };
+      },
+    },
+    '/metrics': metricsPage(shown.metrics),
+  };
+}
+
+/** Why no traffic should be sent here; empty when it may. */
+export function unready({ state, snapshot, holding, now }: Shown): string[] {
+  const { notBefore, notAfter } = holding().identity;
+  return [
+    ...(state() === 'serving' ? [] : [`the sidecar is ${state()}`]),
+    ...(snapshot() ? [] : ['no configuration is in force: everything is denied']),
+    ...(now() >= notAfter ? [`the certificate expired at ${timeOf(notAfter)}`] : []),
+    ...(now() < notBefore ? [`the certificate is valid from ${timeOf(notBefore)}`] : []),
+  ];
+}
+
+function metricsPage(metrics: Metrics): Page {
+  return {
+    describe: 'numbers for Prometheus',
+    read: () => ({ body: metrics.render(), type: 'text/plain; version=0.0.4; charset=utf-8' }),
+  };
+}
+
+function statusOf(shown: Shown): unknown {
+  const { identity, instance, url } = shown.holding();
+  const notReady = unready(shown);
+  return {
+    service: identity.id.uri,
+    instance,
+    version: shown.version,
+    startedAt: timeOf(shown.startedAt),
+    state: shown.state(),
+    ready: notReady.length === 0,
+    notReady,
+    revision: shown.snapshot()?.revision ?? 0,
+    policyRevision: shown.snapshot()?.policy.revision ?? 0,
+    refused: shown.refused(),
+    controlPlane: { url, connected: shown.connected() },
+    certificate: { serial: identity.serial, notAfter: timeOf(identity.notAfter), renewal: shown.renewal() },
+    connections: shown.counts(),
+    addresses: shown.addresses(),
+  };
+}
+
+function identityOf({ holding }: Shown): unknown {
+  const { identity, bundle, instance } = holding();
+  return {
+    id: identity.id.uri,
+    instance,
+    serial: identity.serial,
+    notBefore: timeOf(identity.notBefore),
+    notAfter: timeOf(identity.notAfter),
+    chain: identity.chain.map(toPem),
+    trustDomain: bundle.trustDomain,
+    bundle: JSON.parse(formatBundle(bundle)) as unknown,
+  };
+}
+
+const secretHeader = /auth|cookie|token|secret|key|password|session/i;
+
+function redacted(snapshot: Snapshot | undefined): Snapshot | undefined {
+  if (!snapshot) return undefined;
+  const rules = snapshot.policy.rules.map((rule) =>
+    rule.when
+      ? { ...rule, when: rule.when.map((one) => (secretHeader.test(one.key) ? { ...one, in: ['(hidden)'] } : one)) }
+      : rule,
+  );
+  return { ...snapshot, policy: { ...snapshot.policy, rules } };
+}

@@ -1,0 +1,164 @@
+// Which configuration is in force: each snapshot is checked, applied as a whole or refused as a whole, then kept on disk.
+// A refused one changes nothing; an older one never replaces a newer one (Z2).
+import { messageOf, type PosternError } from '#base/error';
+import type { Log } from '#base/log';
+import type { Metrics } from '#base/metrics';
+import { check } from '#base/schema';
+import { parseBundle, type SpiffeId, type TrustBundle } from '#spiffe';
+import { type Snapshot, snapshotSchema } from '#wire';
+import type { SidecarFolder } from './disk.ts';
+import { fail } from './errors.ts';
+
+export interface Refusal {
+  readonly revision: number;
+  readonly reason: string;
+}
+
+export interface Snapshots {
+  /** The revision in force; 0 while there is none and everything is denied. */
+  readonly revision: number;
+  readonly current: Snapshot | undefined;
+  /** The newest refused one, until something newer is applied. */
+  readonly refused: Refusal | undefined;
+  /** Applies the one on disk, when there is a usable one. */
+  restore(): void;
+  /** Takes a pushed snapshot, of any shape; true when it is in force on return. Never throws. */
+  take(value: unknown): boolean;
+}
+
+export interface SnapshotsOptions {
+  readonly service: SpiffeId;
+  readonly folder: SidecarFolder;
+  /** Puts it in force as a whole; throws to refuse it with nothing changed. */
+  readonly apply: (snapshot: Snapshot) => void;
+  /** The trust bundle held so far, and how a newer one is taken over. */
+  readonly bundle: () => TrustBundle;
+  readonly adoptBundle: (bundle: TrustBundle, text: string) => void;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export function createSnapshots(options: SnapshotsOptions): Snapshots {
+  const { service, folder, log, metrics } = options;
+  const outcomes = metrics.counter({
+    name: 'postern_snapshots_total',
+    help: 'Configuration snapshots by outcome',
+    labels: ['outcome'],
+  });
+  let current: Snapshot | undefined;
+  let currentText = '';
+  let refused: Refusal | undefined;
+  metrics.gauge({
+    name: 'postern_snapshot_revision',
+    help: 'The configuration revision in force, 0 for none',
+    read: () => current?.revision ?? 0,
+  });
+
+  const putInForce = (value: unknown): 'applied' | 'unchanged' => {
+    const snapshot = assertSnapshot(value, service);
+    const refuse = (reason: string) => fail('SIDECAR_SNAPSHOT_REFUSED', { revision: snapshot.revision, reason });
+    if (current && snapshot.revision < current.revision) {
+      throw refuse(`it is older than revision ${current.revision}, which is in force`);
+    }
+    const text = JSON.stringify(snapshot);
+    if (text === currentText) return 'unchanged';
+    const bundle = readBundle(snapshot, options.bundle(), refuse);
+    options.apply(snapshot);
+    [current, currentText] = [snapshot, text];
+    if (refused && refused.revision <= snapshot.revision) refused = undefined;
+    if (bundle !== options.bundle()) options.adoptBundle(bundle, snapshot.bundle);
+    return 'applied';
+  };
+
+  return {
+    get revision() {
+      return current?.revision ?? 0;
+    },
+    get current() {
+      return current;
+    },
+    get refused() {
+      return refused;
+    },
+    restore() {
+      const stored = folder.readSnapshot();
+      if (!stored) return;
+      try {
+        if ('broken' in stored) throw new TypeError(stored.broken);
+        putInForce(stored.value);
+        log.info('the configuration on disk is in force', { revision: current?.revision });
+      } catch (thrown) {
+        outcomes('broken').value++;
+        log.error(
+          'the configuration on disk cannot be used: everything is denied until the control plane sends another',
+          {
+            path: `${folder.path}/snapshot.json`,
+            reason: messageOf(thrown),
+          },
+        );
+      }
+    },
+    take(value) {
+      try {
+        if (putInForce(value) === 'unchanged') return true;
+      } catch (thrown) {
+        refused = { revision: revisionOf(value), reason: reasonOf(thrown).slice(0, 4_096) };
+        outcomes('refused').value++;
+        log.error('a configuration was refused; the one before it stays in force', {
+          ...refused,
+          inForce: current?.revision ?? 0,
+        });
+        return false;
+      }
+      outcomes('applied').value++;
+      log.info('a configuration is in force', { revision: current?.revision });
+      try {
+        folder.writeSnapshot(currentText);
+      } catch (thrown) {
+        // In force all the same: only a restart while the control plane is away would miss it.
+        outcomes('unsaved').value++;
+        log.error('the configuration could not be kept on disk', { reason: messageOf(thrown) });
+      }
+      return true;
+    },
+  };
+}
+
+function assertSnapshot(value: unknown, service: SpiffeId): Snapshot {
+  const problems = check(snapshotSchema, value);
+  const revision = revisionOf(value);
+  const [problem] = problems;
+  if (problem) {
+    const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+    throw fail(
+      'SIDECAR_SNAPSHOT_REFUSED',
+      { revision, reason: `${problem.pointer || 'it'} ${problem.message}${more}` },
+      { problems },
+    );
+  }
+  const snapshot = value as Snapshot;
+  if (snapshot.service !== service.uri) {
+    throw fail('SIDECAR_SNAPSHOT_REFUSED', { revision, reason: `it is for ${snapshot.service}, not ${service.uri}` });
+  }
+  return snapshot;
+}
+
+/** The bundle to trust from now on. Never an empty one, never an older one (C21); the same object while nothing changed. */
+function readBundle(snapshot: Snapshot, held: TrustBundle, refuse: (reason: string) => PosternError): TrustBundle {
+  const bundle = parseBundle(held.trustDomain, snapshot.bundle);
+  if (bundle.roots.length === 0) throw refuse('its trust bundle is empty');
+  if (bundle.sequence < held.sequence) {
+    throw refuse(`its trust bundle (sequence ${bundle.sequence}) is older than the one held (${held.sequence})`);
+  }
+  return bundle.sequence === held.sequence ? held : bundle;
+}
+
+function revisionOf(value: unknown): number {
+  const revision = (value as { revision?: unknown } | null | undefined)?.revision;
+  return Number.isSafeInteger(revision) ? (revision as number) : 0;
+}
+
+function reasonOf(thrown: unknown): string {
+  const details = (thrown as { details?: { reason?: unknown } }).details;
+  return typeof details?.reason === 'string' ? details.reason : messageOf(thrown);
+}

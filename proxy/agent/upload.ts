@@ -1,0 +1,140 @@
+// Decision records on their way to the control plane: read from the log in batches, released only when the receipt says that they are
+// kept there. Holds one batch in memory at most; sending again is safe (records are known by instance and sequence).
+
+import type { RecordLog } from '#audit';
+import { createBackoff } from '#base/backoff';
+import type { Clock } from '#base/clock';
+import { isPosternError, messageOf } from '#base/error';
+import type { Log } from '#base/log';
+import type { Metrics } from '#base/metrics';
+import { s } from '#base/schema';
+import { type DecisionRecord, type RecordBatch, wireVersion } from '#wire';
+import type { Channel } from '#wire/channel';
+import { isRefusedIdentity } from './standing.ts';
+
+export interface Uploader {
+  /** Stops, after sending what is there; `signal` cuts that short. */
+  close(signal: AbortSignal): Promise<void>;
+}
+
+export interface UploaderOptions {
+  readonly records: Pick<RecordLog, 'read' | 'release' | 'onAppend' | 'lastSeq'>;
+  readonly channel: Channel;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** How long new records may gather before they are sent; 250 ms by default. */
+  readonly gatherMs?: number;
+}
+
+/** Bounds of one batch; the bytes are estimated, and far below what the server takes. */
+const mostRecords = 1_000;
+const mostBytes = 768 * 1024;
+const bannedRetryMs = 60_000;
+const receipt = s.object({ through: s.integer({ minimum: 0 }) });
+
+export function startUploader(options: UploaderOptions): Uploader {
+  const { records, channel, clock, random, log, gatherMs = 250 } = options;
+  const backoff = createBackoff({ firstMs: 500, longestMs: 30_000, random });
+  const sent = options.metrics.counter({
+    name: 'postern_records_uploaded_total',
+    help: 'Decision records that the control plane keeps',
+  })();
+  const failures = options.metrics.counter({
+    name: 'postern_record_uploads_failed_total',
+    help: 'Batches of decision records that were not received',
+  })();
+  let through = 0;
+  let limit = mostRecords;
+  let cancel: (() => void) | undefined;
+  let running: Promise<void> | undefined;
+  let failing = false;
+  let more = false;
+  let closed = false;
+  options.metrics.gauge({
+    name: 'postern_records_waiting',
+    help: 'Decision records not yet kept by the control plane',
+    read: () => (through === 0 ? 0 : records.lastSeq - through),
+  });
+
+  /** Sends one batch; false when there was nothing to send. */
+  const sendBatch = async (): Promise<boolean> => {
+    const batch = withinBytes(await records.read(through + 1, limit));
+    const last = batch.at(-1);
+    if (!last) return false;
+    const body: RecordBatch = { version: wireVersion, records: batch };
+    const reply = await channel.call({ method: 'POST', path: '/v1/proxy/records', body, reply: receipt });
+    // A receipt for less than was sent is believed; one for more is not.
+    const kept = Math.min(reply.through, last.seq);
+    if (kept <= through) throw new TypeError(`the receipt is for ${reply.through}, and ${last.seq} was sent`);
+    sent.value += batch.filter((record) => record.seq <= kept).length;
+    through = kept;
+    records.release(kept);
+    limit = mostRecords;
+    return true;
+  };
+
+  const drain = async (signal?: AbortSignal): Promise<void> => {
+    try {
+      while (!signal?.aborted && (!closed || signal)) if (!(await sendBatch())) break;
+      if (failing) log.info('decision records are received again', { through });
+      failing = false;
+      backoff.reset();
+    } catch (thrown) {
+      failures.value++;
+      // A batch that is refused for its size or content is cut down until the odd record stands alone and can be seen.
+      if (isPosternError(thrown) && [400, 413, 422].includes(thrown.status)) limit = Math.max(1, limit >> 1);
+      const fields = { reason: messageOf(thrown), after: through, lastSeq: records.lastSeq };
+      if (!failing) log.warn('decision records could not be sent; they wait on disk', fields);
+      failing = true;
+      if (!closed) wakeIn(isRefusedIdentity(thrown) ? bannedRetryMs : backoff.next());
+    }
+  };
+
+  const wakeIn = (ms: number): void => {
+    cancel ??= clock.after(ms, () => {
+      cancel = undefined;
+      start();
+    });
+  };
+
+  const start = (): void => {
+    more = false;
+    running ??= drain().finally(() => {
+      running = undefined;
+      if (more && !closed) wakeIn(gatherMs);
+    });
+  };
+
+  records.onAppend(() => {
+    if (running) more = true;
+    else if (!closed) wakeIn(gatherMs);
+  });
+  start();
+
+  return {
+    async close(signal) {
+      closed = true;
+      cancel?.();
+      await running;
+      await drain(signal);
+    },
+  };
+}
+
+function withinBytes(records: readonly DecisionRecord[]): readonly DecisionRecord[] {
+  let bytes = 0;
+  const end = records.findIndex((record, index) => {
+    bytes += sizeOf(record);
+    return index > 0 && bytes > mostBytes;
+  });
+  return end < 0 ? records : records.slice(0, end);
+}
+
+/** About how long the record is as JSON, without making it. */
+function sizeOf(record: DecisionRecord): number {
+  const lists = (record.matched?.length ?? 0) + (record.shadow?.length ?? 0);
+  const texts = [record.path, record.host, record.peer, record.to, record.service, record.rule];
+  return texts.reduce((sum, text) => sum + (text?.length ?? 0), 500 + lists * 64);
+}
