@@ -40,7 +40,7 @@ export interface RecordLog {
   readonly queued: number;
   /** `AUDIT_BLOCKED`, with the reason, for requests refused while `accepting` is false. */
   refusal(): Error;
-  /** Durable records with a sequence of at least `from`, in order; those no longer kept are left out. */
+  /** Durable records with a sequence of at least `from`, in order; those no longer kept are left out. Empty only when there is none. */
   read(from: number, limit: number): Promise<DecisionRecord[]>;
   /** Everything up to here is kept elsewhere: whole files below it are removed. */
   release(through: number): void;
@@ -82,6 +82,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   let retryMs = firstRetryMs;
   let failing: string | undefined;
   let closed = false;
+  let releasing = Promise.resolve();
 
   function lose({ reason, from, count, path, why }: Loss & { readonly path: string; readonly why: string }): void {
     losses.add({ reason, from, count });
@@ -126,7 +127,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       writing = undefined;
       if (closed) return;
       if (failing) wakeIn(retryMs);
-      else if (queue.length > 0 || losses.pending > 0) wakeIn(batchMs);
+      else if (queue.length > 0 || losses.pending > 0) wakeIn(queue.length < batchRecords ? batchMs : 0);
     });
     return writing;
   };
@@ -197,6 +198,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       const oldest = recent[0]?.seq ?? Number.POSITIVE_INFINITY;
       if (from < oldest) {
         const records = await disk.read(from, limit);
+        if (losses.pending > 0) wakeIn(batchMs);
         if (records.length > 0) return records;
       }
       const start = recent.findIndex((record) => record.seq >= from);
@@ -204,7 +206,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     },
     release(through) {
       recent = recent.filter((record) => record.seq > through);
-      void disk.release(Math.min(through, disk.durable));
+      releasing = releasing.then(() => disk.release(Math.min(through, disk.durable)));
     },
     onAppend: (listener) => void listeners.push(listener),
     async flush() {
@@ -217,6 +219,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       cancelTimer?.();
       await write();
       if (queue.length > 0) log.error('decision records are lost at exit', { folder, count: queue.length });
+      await releasing;
       await disk.close();
     },
   };
