@@ -53,6 +53,8 @@ const anyPort = '^(?:[0-9]+|-)$';
 const anyAttributes = '^[\\s\\S]*$';
 
 function rowsOf(rule: ReadRule, groups: ReadonlyMap<string, readonly string[]>): string[][] {
+  // A rule for an empty group of destinations is about nothing; an empty alternation would be about the empty text.
+  if (rule.to.length === 0) return [];
   const direct = rule.from.filter((text) => !text.startsWith('group:'));
   const named = [...new Set(rule.from.filter((text) => text.startsWith('group:')))];
   // A group's exact members are roles (`g`); what in a group is a prefix or `*` no role can say, so it stands beside the rule's own sources.
