@@ -9,8 +9,8 @@ import type { Channel } from '#wire/channel';
 import { isRefusedIdentity } from './standing.ts';
 
 export interface Reporter {
-  /** Sends a report now, or right after the one under way. */
-  reportNow(): void;
+  /** Sends a report now, or right after the one under way; resolves when it was received or failed. */
+  reportNow(): Promise<void>;
   /** Stops the heartbeat, sends one last report and resolves when it was received or failed. */
   close(): Promise<void>;
 }
@@ -80,18 +80,17 @@ export function startReporter(options: ReporterOptions): Reporter {
   };
   void beat();
 
-  const reportNow = (): void => {
+  const reportNow = (): Promise<void> => {
     wanted = true;
-    void beat();
+    return beat();
   };
   return {
-    reportNow: () => {
-      if (!closed) reportNow();
+    reportNow: async () => {
+      if (!closed) await reportNow();
     },
     async close() {
       closed = true;
-      reportNow();
-      await sending;
+      await reportNow();
       cancel?.();
     },
   };

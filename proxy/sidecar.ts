@@ -1,0 +1,270 @@
+// The life of a sidecar, from an empty folder to a drained exit: lock, identity, record log, data plane, configuration, listeners.
+// It takes no traffic before it has an identity, allows nothing before it has a configuration, and leaves nothing half-started.
+import { networkInterfaces } from 'node:os';
+import { createRecordLog } from '#audit';
+import type { Clock } from '#base/clock';
+import type { Log } from '#base/log';
+import { createMetrics } from '#base/metrics';
+import type { InstanceFacts } from '#wire';
+import { createChannel } from '#wire/channel';
+import { openAdmin, openHealth } from './admin.ts';
+import { advertised, formatHostPort, type HostPort, parseHostPort } from './agent/address.ts';
+import { type Holding, openSidecarFolder } from './agent/disk.ts';
+import { obtainIdentity } from './agent/enrol.ts';
+import { lockFolder } from './agent/lock.ts';
+import { adminPages, healthPages, type Shown } from './agent/pages.ts';
+import { pause } from './agent/pause.ts';
+import { startRenewal } from './agent/renewal.ts';
+import { type Reporter, startReporter } from './agent/report.ts';
+import { createSnapshots } from './agent/snapshots.ts';
+import { startUploader } from './agent/upload.ts';
+import { startWatch } from './agent/watch.ts';
+import { type Addresses, createDataPlane, type DataPlaneOptions } from './data-plane.ts';
+
+export interface SidecarConfig {
+  /** Its own state is in `<home>/sidecar`. */
+  readonly home: string;
+  /** Needed for the first start, and again when the certificate has expired. */
+  readonly token?: string;
+  /** The application, as HOST:PORT; so are the others, and port 0 means any free one. */
+  readonly app: string;
+  readonly inbound: string;
+  /** Where peers reach the inbound listener; by default its address, or the host's first external one when it listens on all. */
+  readonly advertise?: string;
+  readonly outbound: string;
+  /** Loopback ports by the service that is behind them. */
+  readonly upstreams: Readonly<Record<string, string>>;
+  /** Loopback only. */
+  readonly admin: string;
+  readonly metrics: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The longest that running exchanges may go on after `close`. */
+  readonly drainMs: number;
+  readonly limits?: DataPlaneOptions['limits'];
+  /** The Postern version, told to the control plane. */
+  readonly version?: string;
+}
+
+export interface SidecarDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random?: () => number;
+  /** The real one by default. */
+  readonly createDataPlane?: typeof createDataPlane;
+}
+
+export interface Sidecar {
+  /** As bound, so with real ports. */
+  readonly addresses: Addresses & { readonly admin: HostPort; readonly metrics: HostPort };
+  /** The service's SPIFFE ID. */
+  readonly service: string;
+  readonly instance: string;
+  /** Drains, says its last words and gives the folder back; resolves when nothing of it is left. Never throws. */
+  close(): Promise<void>;
+}
+
+/** How long a start waits for its first configuration before it serves without one (that is: denies everything and is not ready). */
+const firstSnapshotMs = 3_000;
+/** How long an exit waits for its last reports and records to be received. */
+const lastWordsMs = 2_000;
+/** How long an exit waits for the control plane to hear that it is draining before listeners close. */
+const farewellMs = 500;
+
+/**
+ * Starts one sidecar; on return its listeners are open and its identity is durable. Throws `SIDECAR_*`, `CONTROL_*` or the control
+ * plane's own refusal, with nothing left running.
+ */
+export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Promise<Sidecar> {
+  const undo = new AsyncDisposableStack();
+  try {
+    return await start(config, deps, undo);
+  } catch (thrown) {
+    await undo.disposeAsync();
+    throw thrown;
+  }
+}
+
+async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDisposableStack): Promise<Sidecar> {
+  const { clock, random = Math.random } = deps;
+  const { version = 'unknown' } = config;
+  const startedAt = clock.now();
+  const listen = readAddresses(config);
+  let bound: HostPort = listen.inbound;
+  const facts = (): InstanceFacts => ({
+    advertise: config.advertise ?? advertised(bound, networkInterfaces),
+    appPort: listen.app.port,
+    labels: config.labels,
+    version,
+  });
+
+  const folder = openSidecarFolder(config.home);
+  undo.defer(lockFolder(folder.path));
+  let holding = await obtainIdentity({ folder, token: config.token, facts: facts(), clock, random, log: deps.log });
+  const { id } = holding.identity;
+  const log = deps.log.with({ service: id.service, instance: holding.instance });
+  const metrics = createMetrics();
+
+  const records = createRecordLog({ folder: folder.records, clock, log });
+  undo.defer(() => records.close());
+  const dataPlane = (deps.createDataPlane ?? createDataPlane)({
+    ...listen,
+    instance: holding.instance,
+    clock,
+    log,
+    metrics,
+    random,
+    record: (record) => records.append(record),
+    ...(config.limits && { limits: config.limits }),
+    drainMs: config.drainMs,
+  });
+  dataPlane.setIdentity(holding.identity);
+
+  const channel = createChannel({
+    url: holding.url,
+    identity: () => holding.identity,
+    bundle: () => holding.bundle,
+    clock,
+  });
+  undo.defer(() => channel.close());
+  const shared = { channel, clock, random, log, metrics };
+
+  let reporter: Reporter | undefined;
+  const configured = new AbortController();
+  const snapshots = createSnapshots({
+    service: id,
+    folder,
+    apply: (snapshot) => dataPlane.applySnapshot(snapshot),
+    bundle: () => holding.bundle,
+    adoptBundle: (bundle, bundleText) => {
+      holding = { ...holding, bundle, bundleText };
+    },
+    log,
+    metrics,
+  });
+  snapshots.restore();
+  const watch = startWatch({
+    ...shared,
+    revision: () => snapshots.revision,
+    onSnapshot: (value) => {
+      if (snapshots.take(value)) configured.abort();
+      reporter?.reportNow();
+    },
+    onRenew: () => renewal.renewSoon(),
+  });
+  undo.defer(() => watch.close());
+  const adopt = (next: Holding): void => {
+    dataPlane.setIdentity(next.identity);
+    // The bundle may have been replaced by a snapshot since; the newer one stays.
+    const { bundle, bundleText } = holding;
+    holding = next.bundle.sequence > bundle.sequence ? next : { ...next, bundle, bundleText };
+    watch.reopen();
+    reporter?.reportNow();
+  };
+  const renewal = startRenewal({ ...shared, holding: () => holding, adopt, folder });
+  undo.defer(() => renewal.close());
+
+  let state: 'starting' | 'serving' | 'draining' = 'starting';
+  const addresses: { current?: Sidecar['addresses'] } = {};
+  const shown: Shown = {
+    now: () => clock.now(),
+    holding: () => holding,
+    snapshot: () => snapshots.current,
+    refused: () => snapshots.refused,
+    connected: () => watch.connected,
+    renewal: () => renewal.state,
+    state: () => state,
+    addresses: () => addresses.current,
+    counts: () => dataPlane.counts,
+    describe: () => dataPlane.describe(),
+    metrics,
+    version,
+    startedAt,
+  };
+  undo.defer(() => dataPlane.drain());
+  const [opened, admin, health] = await openAll([
+    dataPlane.listen(),
+    openAdmin({ listen: listen.admin, pages: adminPages(shown) }).then((one) => closeLater(one, undo)),
+    openHealth({ listen: listen.metrics, pages: healthPages(shown) }).then((one) => closeLater(one, undo)),
+  ]);
+  addresses.current = { ...opened, admin: admin.address, metrics: health.address };
+  bound = opened.inbound;
+
+  if (!snapshots.current) await pause(clock, firstSnapshotMs, configured.signal);
+  if (!snapshots.current)
+    log.warn('no configuration has arrived: everything is denied until one does', { url: holding.url });
+  state = 'serving';
+  reporter = startReporter({
+    ...shared,
+    facts,
+    report: () => ({
+      revision: snapshots.revision,
+      ...(snapshots.refused && { refused: snapshots.refused }),
+      notAfter: holding.identity.notAfter,
+      connections: dataPlane.counts,
+      state: state === 'draining' ? 'draining' : 'serving',
+    }),
+  });
+  const uploader = startUploader({ ...shared, records });
+  const where = { inbound: formatHostPort(opened.inbound), outbound: formatHostPort(opened.outbound) };
+  log.info('the sidecar is serving', { ...where, revision: snapshots.revision, ms: clock.now() - startedAt });
+
+  const shutDown = async (): Promise<void> => {
+    state = 'draining';
+    log.info('draining', { connections: dataPlane.counts, atMostMs: config.drainMs });
+    await within(clock, farewellMs, reporter.reportNow());
+    // Bans and renewals still count while exchanges run out.
+    await dataPlane.drain();
+    const cut = new AbortController();
+    const lastWords = [reporter.close(), records.flush().then(() => uploader.close(cut.signal))];
+    await within(clock, lastWordsMs, Promise.allSettled(lastWords));
+    cut.abort();
+    await undo.disposeAsync();
+    deps.log.info('the sidecar has stopped', { service: id.service });
+  };
+  let closing: Promise<void> | undefined;
+  return {
+    addresses: addresses.current,
+    service: id.uri,
+    instance: holding.instance,
+    close: () => {
+      closing ??= shutDown().catch((thrown: unknown) =>
+        log.error('the sidecar did not stop cleanly', { reason: String(thrown) }),
+      );
+      return closing;
+    },
+  };
+}
+
+/** Every address at once, so that a wrong one is told before anything is opened. */
+function readAddresses(config: SidecarConfig) {
+  return {
+    app: parseHostPort(config.app, 'app'),
+    inbound: parseHostPort(config.inbound, 'inbound'),
+    outbound: parseHostPort(config.outbound, 'outbound'),
+    admin: parseHostPort(config.admin, 'admin'),
+    metrics: parseHostPort(config.metrics, 'metrics'),
+    upstreams: Object.entries(config.upstreams).map(([name, value]) => ({
+      name,
+      listen: parseHostPort(value, 'upstream'),
+    })),
+  };
+}
+
+/** Waits for all of them even when one fails, so that none opens after the failure was dealt with. */
+async function openAll<T extends readonly unknown[]>(opening: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  const results = await Promise.allSettled(opening);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
+}
+
+function closeLater<T extends { close(): Promise<void> }>(one: T, undo: AsyncDisposableStack): T {
+  undo.defer(() => one.close());
+  return one;
+}
+
+/** Waits for `work`, but no longer than `ms`. */
+async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  const late = new AbortController();
+  await Promise.race([work.catch(() => undefined), pause(clock, ms, late.signal)]);
+  late.abort();
+}
