@@ -1,0 +1,81 @@
+// How decisions and events look to a person: one row each, or every field of one. Says nothing that is not in the record.
+import type { ControlEvent, DecisionRecord } from '#wire';
+import type { Tone } from './paint.ts';
+import type { Cell, Table } from './table.ts';
+
+export const recordColumns = [
+  'TIME',
+  'HOP',
+  'PEER → SERVICE',
+  'METHOD',
+  'PATH',
+  'DECISION',
+  'STATUS',
+  'RULE',
+  'ID',
+] as const;
+export const eventColumns = ['TIME', 'ACTION', 'OUTCOME', 'ACTOR', 'SUBJECT', 'REASON', 'DETAILS'] as const;
+
+const tones: Readonly<Record<string, Tone>> = {
+  allow: 'good',
+  deny: 'bad',
+  error: 'warn',
+  done: 'good',
+  refused: 'bad',
+  failed: 'warn',
+};
+
+/** A record as the cells of `recordColumns`; `trustDomain` is left out of names. */
+export function recordRow(record: DecisionRecord, trustDomain: string): Cell[] {
+  const name = (id: string | undefined): string => shortName(id, trustDomain);
+  const decided = { text: record.decision, tone: tones[record.decision] ?? 'dim' } as const;
+  const hop = `${name(record.peer)} → ${name(record.to)}`;
+  const words = [record.time, record.hop, hop, record.method, record.path, decided, record.status];
+  return [...words, ruleOf(record), record.id];
+}
+
+/** What decided: the rule, or the reason when no rule did. */
+export function ruleOf(record: DecisionRecord): string {
+  if (record.kind === 'gap')
+    return `${record.lost ?? '?'} records lost from ${record.lostFrom ?? '?'} (${record.reason})`;
+  return record.rule ?? `(${record.reason})`;
+}
+
+export function eventRow(event: ControlEvent, trustDomain: string): Cell[] {
+  const outcome = { text: event.outcome, tone: tones[event.outcome] ?? 'dim' } as const;
+  const details = Object.entries(event.details ?? {}).map(([name, value]) => `${name}=${value}`);
+  const { time, action, actor, subject, reason } = event;
+  return [
+    time,
+    action,
+    outcome,
+    shortName(actor, trustDomain),
+    shortName(subject, trustDomain),
+    reason,
+    details.join(' '),
+  ];
+}
+
+/** Every field of one value, one a row. */
+export function fieldTable(value: object): Table {
+  const text = (field: unknown): string => (typeof field === 'object' ? JSON.stringify(field) : String(field));
+  return { columns: ['FIELD', 'VALUE'], rows: Object.entries(value).map(([name, field]) => [name, text(field)]) };
+}
+
+/** One line for a stream, in the order of the columns. */
+export function streamLine(cells: readonly Cell[], paint: (tone: Tone, text: string) => string): string {
+  const widths = [24, 8, 24, 6, 24, 5, 6];
+  const shown = cells.map((cell, index) => {
+    const { text, tone } = typeof cell === 'object' ? cell : { text: String(cell ?? '-'), tone: undefined };
+    const flat = text.replaceAll('\n', '\\n').replaceAll('\t', '\\t') || '-';
+    const space = ' '.repeat(Math.max(0, (widths[index] ?? 0) - flat.length));
+    return (tone ? paint(tone, flat) : flat) + space;
+  });
+  return shown.join('  ').trimEnd();
+}
+
+function shortName(id: string | undefined, trustDomain: string): string {
+  if (id === undefined) return '-';
+  const prefix = `spiffe://${trustDomain}/`;
+  return id.startsWith(prefix) ? id.slice(prefix.length) : id;
+}

@@ -1,0 +1,210 @@
+// `postern audit`: who called whom, what was decided and why; and, with --events, who changed the mesh itself. Only ever reads.
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '#base/duration';
+import type { ControlEvent, DecisionRecord, EventReply, RecordQuery, RecordReply } from '#wire';
+import { eventColumns, eventRow, fieldTable, recordColumns, recordRow, streamLine } from '../audit-view.ts';
+import type { Api, CliContext } from '../context.ts';
+import { fail } from '../errors.ts';
+import { examples } from '../help.ts';
+
+interface AuditOptions {
+  readonly since?: string;
+  readonly until?: string;
+  readonly peer?: string;
+  readonly service?: string;
+  readonly decision?: 'allow' | 'deny' | 'error';
+  readonly rule?: string;
+  readonly path?: string;
+  readonly hop?: 'inbound' | 'outbound';
+  readonly reason?: string;
+  readonly id?: string;
+  readonly action?: string;
+  readonly limit?: number;
+  readonly events?: boolean;
+}
+
+export function register(program: Command, context: CliContext): void {
+  const audit = program.command('audit').description('see what was decided, for whom and why');
+  const query = addFilters(audit.command('query').description('find decisions that were made, the newest last'))
+    .option('--since <TIME>', 'from then on: 10m, 24h, 7d, or an RFC 3339 time')
+    .option('--until <TIME>', 'up to then, the same way')
+    .option('--id <ID>', 'the decision of this id, as a refused caller was told')
+    .option('--limit <N>', 'at most so many, the newest (default 100, at most 10000)', parseLimit)
+    .action((options: AuditOptions) =>
+      options.events ? queryEvents(context, options) : queryRecords(context, options),
+    );
+  examples(
+    query,
+    'postern audit query --decision deny --since 1h',
+    'postern audit query --peer checkout --service payments --path "/charges/*"',
+    'postern audit query --id 0f3c2a9d51b8 -o json   # everything about one decision',
+    'postern audit query --events --action enrol --since 24h',
+  );
+  const tail = addFilters(audit.command('tail').description('show decisions as they are made, until Ctrl-C')).action(
+    (options: AuditOptions) => (options.events ? tailEvents(context, options) : tailRecords(context, options)),
+  );
+  examples(tail, 'postern audit tail', 'postern audit tail --decision deny -o json', 'postern audit tail --events');
+}
+
+function addFilters(command: Command): Command {
+  return command
+    .option(
+      '--peer <SERVICE>',
+      'who called: a service or SPIFFE ID, * at the end for a prefix (with --events: who did it)',
+    )
+    .option('--service <SERVICE>', 'who was called, the same way (with --events: what it was done to)')
+    .addOption(new Option('--decision <DECISION>', 'what was decided').choices(['allow', 'deny', 'error']))
+    .option('--rule <POLICY/RULE>', 'the rule that decided')
+    .option('--path <PATH>', 'the path, * at the end for a prefix')
+    .addOption(new Option('--hop <HOP>', 'which proxy wrote it').choices(['inbound', 'outbound']))
+    .option('--reason <REASON>', 'such as default-deny, denied-by-rule or an error code')
+    .option('--events', "the control plane's own events instead: enrolments, bans, changes, admin actions")
+    .option('--action <ACTION>', 'with --events: which kind, such as enrol, apply, ban');
+}
+
+async function queryRecords(context: CliContext, options: AuditOptions): Promise<void> {
+  const { output } = context;
+  refuse(options.action !== undefined, '--action goes with --events');
+  await context.withApi(async (api) => {
+    const query = queryOf(options, { now: context.clock.now(), trustDomain: api.trustDomain });
+    const reply = (await api.call({ method: 'GET', path: `/v1/records?${parametersOf(query)}` })) as RecordReply;
+    const { records } = reply;
+    if (options.id !== undefined && records.length === 0)
+      throw fail('CLI_NOT_FOUND', {
+        what: 'decision',
+        name: options.id,
+        fix: 'see: postern audit query --decision deny',
+      });
+    const [only] = records;
+    if (options.id !== undefined && only && records.length === 1) return output.data(reply, fieldTable(only));
+    output.data(reply, {
+      columns: recordColumns,
+      rows: records.map((record) => recordRow(record, api.trustDomain)),
+      empty: 'no decision matches',
+    });
+    if (reply.more && output.format === 'table') output.hint('older ones match too: raise --limit, or narrow the time');
+    const refused = records.findLast(({ decision, kind }) => decision !== 'allow' && kind !== 'gap');
+    if (refused) output.next(`postern audit query --id ${refused.id} -o json`, 'all about the last refusal');
+  });
+}
+
+async function queryEvents(context: CliContext, options: AuditOptions): Promise<void> {
+  const { output } = context;
+  refuseRecordFilters(options);
+  await context.withApi(async (api) => {
+    const query = queryOf(options, { now: context.clock.now(), trustDomain: api.trustDomain });
+    const reply = await fetchEvents(api, query);
+    output.data(reply, {
+      columns: eventColumns,
+      rows: reply.events.map((event) => eventRow(event, api.trustDomain)),
+      empty: 'no event matches',
+    });
+    if (reply.more && output.format === 'table') output.hint('older ones match too: raise --limit, or narrow the time');
+  });
+}
+
+async function tailRecords(context: CliContext, options: AuditOptions): Promise<void> {
+  const { output } = context;
+  refuse(options.action !== undefined, '--action goes with --events');
+  const { matchesRecord } = await import('#audit');
+  await context.withApi(async (api) => {
+    const query = queryOf(options, { now: context.clock.now(), trustDomain: api.trustDomain });
+    const path = `/v1/records/tail?${parametersOf(query)}`;
+    output.say('waiting for decisions; Ctrl-C ends');
+    for await (const line of api.stream({ method: 'GET', path, signal: context.stopSignal() })) {
+      // Other lines keep the stream alive.
+      if (!isRecord(line) || !matchesRecord(query, line)) continue;
+      output.item(line, streamLine(recordRow(line, api.trustDomain), output.paint));
+    }
+  });
+}
+
+/** Events are few: looking once a second is enough. */
+async function tailEvents(context: CliContext, options: AuditOptions): Promise<void> {
+  const { output, clock } = context;
+  refuseRecordFilters(options);
+  const stop = context.stopSignal();
+  await context.withApi(async (api) => {
+    const query = queryOf(options, { now: clock.now(), trustDomain: api.trustDomain });
+    let last = (await fetchEvents(api, { limit: 1 })).events.at(-1)?.seq ?? 0;
+    output.say('waiting for events; Ctrl-C ends');
+    while (!stop.aborted) {
+      const { events } = await fetchEvents(api, { ...query, limit: 1_000 });
+      for (const event of events.filter(({ seq }) => seq > last)) {
+        output.item(event, streamLine(eventRow(event, api.trustDomain), output.paint));
+        last = event.seq;
+      }
+      await pause(1_000, stop);
+    }
+  });
+}
+
+async function fetchEvents(api: Api, query: RecordQuery): Promise<EventReply> {
+  return (await api.call({ method: 'GET', path: `/v1/events?${parametersOf(query)}` })) as {
+    events: readonly ControlEvent[];
+    more: boolean;
+  };
+}
+
+/** The options as the API takes them: times in epoch milliseconds, services as SPIFFE IDs. Throws `CLI_USAGE`. */
+export function queryOf(options: AuditOptions, o: { readonly now: number; readonly trustDomain: string }): RecordQuery {
+  const { since, until, peer, service, events, ...rest } = options;
+  const query = {
+    ...rest,
+    ...(since === undefined ? {} : { since: timeOf(since, '--since', o.now) }),
+    ...(until === undefined ? {} : { until: timeOf(until, '--until', o.now) }),
+    ...(peer === undefined ? {} : { peer: idOf(peer, o.trustDomain, events) }),
+    ...(service === undefined ? {} : { service: idOf(service, o.trustDomain, events) }),
+  };
+  refuse((query.since ?? 0) > (query.until ?? Number.POSITIVE_INFINITY), '--since is later than --until');
+  return query;
+}
+
+function timeOf(text: string, option: string, now: number): number {
+  const ago = parseDuration(text);
+  if (ago !== undefined) return now - ago;
+  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time))
+    throw fail('CLI_USAGE', {
+      problem: `${option} ${text} is not a time`,
+      fix: 'write how long ago, such as 10m or 7d, or a time such as 2026-01-31T08:00:00Z',
+    });
+  return time;
+}
+
+/** A service's name is its SPIFFE path; actors of events may also be `local` or `unauthenticated`. */
+function idOf(name: string, trustDomain: string, events = false): string {
+  if (name === '*' || name.startsWith('spiffe://')) return name;
+  if (events && (name === 'local' || name === 'unauthenticated')) return name;
+  return `spiffe://${trustDomain}/${name}`;
+}
+
+function parametersOf(query: RecordQuery): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+}
+
+function parseLimit(text: string): number {
+  const limit = Number(text);
+  if (!/^\d+$/.test(text) || limit < 1 || limit > 10_000) throw new InvalidArgumentError('It must be 1 to 10000.');
+  return limit;
+}
+
+function refuseRecordFilters({ decision, rule, path, hop, id }: AuditOptions): void {
+  const wrong = Object.entries({ decision, rule, path, hop, id }).find(([, value]) => value !== undefined);
+  refuse(wrong !== undefined, `--${wrong?.[0]} is about decisions and does not go with --events`);
+}
+
+function refuse(when: boolean, problem: string): void {
+  if (when) throw fail('CLI_USAGE', { problem, fix: 'see: postern audit query --help' });
+}
+
+function isRecord(line: unknown): line is DecisionRecord {
+  return typeof line === 'object' && line !== null && 'seq' in line && 'decision' in line;
+}
+
+/** Keeps the process alive while it waits, unlike the clock's timers. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+}
