@@ -1,0 +1,149 @@
+// The resources in force, and how they change: all or nothing, checked as the whole set that would result. A set with a fault never
+// becomes the policy of anybody.
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '#base/clock';
+import type { Problem } from '#base/error';
+import { check } from '#base/schema';
+import { suggest } from '#base/suggest';
+import { buildPolicySet, validateResources } from '#policy';
+import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
+import { fail } from './errors.ts';
+import type { Store } from './store.ts';
+
+export interface Resources {
+  /** The policy in force. */
+  readonly policy: PolicySet;
+  list(filter?: { readonly kind?: string | undefined; readonly name?: string | undefined }): LocatedResource[];
+  /** Throws RESOURCE_INVALID with every problem; with `dryRun` nothing is changed. */
+  apply(request: Pick<ApplyRequest, 'resources' | 'dryRun'>, by: string): ApplyReply;
+  /** Throws RESOURCE_UNKNOWN, or RESOURCE_INVALID when something that stays needs it. */
+  remove(target: { readonly kind: string; readonly name: string }, by: string): ApplyReply;
+}
+
+export interface ResourcesOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly trustDomain: string;
+  readonly onChange: () => void;
+}
+
+type Given = ApplyRequest['resources'][number];
+type Kind = keyof typeof resourceSchemas;
+
+/** Throws RESOURCE_INVALID when what is stored no longer makes a policy: proxies then keep what they have. */
+export function createResources({ store, clock, trustDomain, onChange }: ResourcesOptions): Resources {
+  let resources = byKey(store.resources());
+  let policy = build(resources, store.counter('policy'));
+
+  function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
+    const list = [...all.values()];
+    refuseProblems(validateResources(list));
+    return buildPolicySet({ resources: list, trustDomain, revision });
+  }
+  const commit = (change: {
+    next: ReadonlyMap<string, LocatedResource>;
+    candidate: PolicySet;
+    put: readonly LocatedResource[];
+    remove: readonly { kind: string; name: string }[];
+    by: string;
+  }): number => {
+    const { put, remove, by, next, candidate } = change;
+    const revision = store.changeResources({ put, remove, by, now: clock.now() });
+    resources = new Map(next);
+    policy = { ...candidate, revision };
+    onChange();
+    return revision;
+  };
+
+  return {
+    get policy() {
+      return policy;
+    },
+    list: ({ kind, name } = {}) =>
+      [...resources.values()].filter(
+        ({ resource }) =>
+          (kind === undefined || resource.kind === kind) && (name === undefined || resource.name === name),
+      ),
+    apply({ resources: given, dryRun }, by) {
+      const located = readResources(given);
+      const next = new Map(resources);
+      const put: LocatedResource[] = [];
+      const changes = located.map((one) => {
+        const key = keyOf(one.resource);
+        const before = resources.get(key);
+        next.set(key, one);
+        if (!isDeepStrictEqual(before, one)) put.push(one);
+        const isSame = isDeepStrictEqual(before?.resource, one.resource);
+        const change = before === undefined ? 'created' : isSame ? 'unchanged' : 'updated';
+        return { kind: one.resource.kind, name: one.resource.name, change } as const;
+      });
+      const candidate = build(next, policy.revision);
+      if (dryRun || put.length === 0) return { revision: policy.revision, changes };
+      return { revision: commit({ next, candidate, put, remove: [], by }), changes };
+    },
+    remove({ kind, name }, by) {
+      const key = keyOf({ kind, name });
+      if (!resources.has(key)) throw fail('RESOURCE_UNKNOWN', { kind, name });
+      const next = new Map(resources);
+      next.delete(key);
+      const candidate = build(next, policy.revision);
+      const revision = commit({ next, candidate, put: [], remove: [{ kind, name }], by });
+      return { revision, changes: [{ kind, name, change: 'deleted' }] };
+    },
+  };
+}
+
+/** The shape of each, and that none is given twice; the meaning is for `validateResources`. */
+function readResources(given: readonly Given[]): LocatedResource[] {
+  const problems: Problem[] = [];
+  const seen = new Set<string>();
+  const located = given.flatMap((one, index): LocatedResource[] => {
+    const { kind, name } = (one.resource ?? {}) as Record<string, unknown>;
+    const found = shapeProblems(one, index);
+    const key = keyOf({ kind: String(kind), name: String(name) });
+    if (found.length === 0 && seen.has(key)) found.push(locate(one, { message: `${kind} ${name} is given twice` }));
+    seen.add(key);
+    problems.push(...found);
+    // The schema of its kind has just vouched for it.
+    return found.length === 0 ? [{ ...one } as LocatedResource] : [];
+  });
+  refuseProblems(problems);
+  return located;
+}
+
+function shapeProblems(one: Given, index: number): Problem[] {
+  const { kind, name } = (one.resource ?? {}) as Record<string, unknown>;
+  const label = typeof name === 'string' ? `${String(kind)} ${name.slice(0, 128)}` : `resource ${index + 1}`;
+  if (typeof kind !== 'string' || !Object.hasOwn(resourceSchemas, kind)) {
+    const kinds = Object.keys(resourceSchemas);
+    const near = typeof kind === 'string' ? suggest(kind, kinds) : undefined;
+    const hint = near ? `did you mean ${near}?` : `kinds: ${kinds.join(', ')}`;
+    return [locate(one, { message: `${label}: the kind is not known`, pointer: '/kind', hint })];
+  }
+  return check(resourceSchemas[kind as Kind], one.resource).map((problem) =>
+    locate(one, { ...problem, message: `${label}: ${problem.pointer || 'it'} ${problem.message}` }),
+  );
+}
+
+/** The nearest place around the pointer of which the origin knows line and column. */
+function locate({ origin }: Given, problem: Problem): Problem {
+  if (!origin) return problem;
+  for (let at = problem.pointer ?? ''; ; at = at.slice(0, at.lastIndexOf('/'))) {
+    const [line, column] = Object.hasOwn(origin.positions, at) ? origin.positions[at]! : [];
+    if (line !== undefined && column !== undefined) return { ...problem, file: origin.file, line, column };
+    if (at === '') return { ...problem, file: origin.file };
+  }
+}
+
+function refuseProblems(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  throw fail('RESOURCE_INVALID', { count: problems.length }, { problems: problems.slice(0, 1_000) });
+}
+
+function byKey(resources: readonly LocatedResource[]): Map<string, LocatedResource> {
+  return new Map(resources.map((one) => [keyOf(one.resource), one]));
+}
+
+function keyOf({ kind, name }: { readonly kind: string; readonly name: string }): string {
+  return `${kind}/${name}`;
+}

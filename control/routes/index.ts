@@ -1,0 +1,45 @@
+// Every route there is, one file for each resource.
+import type { StatusReply } from '#wire';
+import type { App } from '../app.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { Parts } from '../parts.ts';
+import type { RateLimiter } from '../rate.ts';
+import { banRoutes } from './bans.ts';
+import { bundleRoutes } from './bundle.ts';
+import { caRoutes } from './ca.ts';
+import { enrolmentRoutes } from './enrolment.ts';
+import { healthRoutes } from './health.ts';
+import { identityRoutes } from './identities.ts';
+import { recordRoutes } from './records.ts';
+import { reportRoutes } from './report.ts';
+import { resourceRoutes } from './resources.ts';
+import { statusRoutes } from './status.ts';
+import { tokenRoutes } from './tokens.ts';
+import { watchRoutes } from './watch.ts';
+
+export interface RoutesOptions {
+  readonly parts: Parts;
+  readonly metrics: ControlMetrics;
+  readonly problems: () => readonly string[];
+  readonly enrolRate: RateLimiter;
+  readonly renewRate: RateLimiter;
+  readonly tokenUrl: () => string;
+  readonly server: () => StatusReply['server'];
+}
+
+export function registerRoutes(app: App, options: RoutesOptions): void {
+  const { parts, metrics, problems, enrolRate, renewRate, tokenUrl, server } = options;
+  const { authority, registry, resources, snapshots, watchers, rotation, records, events, tails, limits } = parts;
+  enrolmentRoutes(app, { authority, registry, enrolRate, renewRate });
+  bundleRoutes(app, { authority });
+  watchRoutes(app, { watchers });
+  reportRoutes(app, { registry, onAcknowledged: () => rotation.tick() });
+  recordRoutes(app, { records, tails, recordBytes: limits.recordBytes });
+  tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
+  resourceRoutes(app, { resources, events, applyBytes: limits.applyBytes });
+  identityRoutes(app, { authority });
+  banRoutes(app, { authority });
+  caRoutes(app, { authority, onRotation: (what) => what === 'issuing' && watchers.askToRenew() });
+  statusRoutes(app, { registry, snapshots, server });
+  healthRoutes(app, { metrics, problems });
+}

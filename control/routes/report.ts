@@ -1,0 +1,25 @@
+// POST /v1/proxy/report: a proxy's word on its snapshot, and the heartbeat that keeps its lease.
+import { proxyReport } from '#wire';
+import type { App } from '../app.ts';
+import { fail } from '../errors.ts';
+import { readMessage } from '../message.ts';
+import type { Registry } from '../registry.ts';
+
+export interface ReportRoutes {
+  readonly registry: Registry;
+  /** A proxy acknowledged or refused a revision that it had not spoken of before. */
+  readonly onAcknowledged: () => void;
+}
+
+export function reportRoutes(app: App, { registry, onAcknowledged }: ReportRoutes): void {
+  app.post('/v1/proxy/report', { config: { caller: 'proxy' } }, async (request) => {
+    const { caller } = request;
+    if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
+    const { instance, svid } = caller;
+    const report = readMessage(proxyReport, request.body);
+    const before = registry.get(instance)?.report?.revision;
+    registry.reported({ instance, service: svid.id.uri, notAfter: svid.notAfter, report });
+    if (before !== report.revision) onAcknowledged();
+    return {};
+  });
+}

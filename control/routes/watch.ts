@@ -1,0 +1,24 @@
+// POST /v1/proxy/watch: the stream on which a proxy gets its snapshots. It lives as long as the connection that carries it.
+import { watchRequest } from '#wire';
+import type { App } from '../app.ts';
+import { fail } from '../errors.ts';
+import { readMessage } from '../message.ts';
+import type { Watchers } from '../watchers.ts';
+
+export function watchRoutes(app: App, { watchers }: { readonly watchers: Watchers }): void {
+  app.post('/v1/proxy/watch', { config: { caller: 'proxy' } }, (request, reply) => {
+    const { caller } = request;
+    if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
+    const { revision } = readMessage(watchRequest, request.body);
+    watchers.open({
+      instance: caller.instance,
+      service: caller.svid.id.uri,
+      held: revision,
+      start: () => {
+        reply.hijack();
+        return reply.raw;
+      },
+    });
+    return reply;
+  });
+}
