@@ -20,10 +20,10 @@ const deepestFolder = 16;
 /** Beyond this many places only those of resources and rules are kept: an origin travels with its resource. */
 const mostPositions = 100_000;
 
-/** Reads files, and folders with everything in them that ends in .yaml, .yml or .json, in order of name; `-` is standard input. */
+/** Reads files, and folders with everything in them that ends in .yaml, .yml or .json, in order of name. */
 export function loadResources(paths: readonly string[]): LoadedResources {
   const problems: Problem[] = [];
-  const files = paths.flatMap((path) => (path === '-' ? ['-'] : filesIn(path, 0, problems)));
+  const files = paths.flatMap((path) => filesIn(path, 0, problems));
   if (files.length > mostFiles) problems.push({ message: `there are ${files.length} files, more than ${mostFiles}` });
   const loaded = files.slice(0, mostFiles).map((file) => readResourceFile(file));
   return {
@@ -48,17 +48,16 @@ export function parseResources(text: string, file: string): LoadedResources {
 }
 
 function readResourceFile(file: string): LoadedResources {
-  const name = file === '-' ? '<stdin>' : file;
   const refuse = (message: string, at: Partial<Problem> = { line: 1, column: 1 }): LoadedResources => ({
     resources: [],
-    problems: [{ message, file: name, ...at }],
+    problems: [{ message, file, ...at }],
   });
   try {
-    if (file !== '-' && statSync(file).size > largestFile) return refuse(tooLarge);
-    const bytes = readFileSync(file === '-' ? 0 : file);
+    if (statSync(file).size > largestFile) return refuse(tooLarge);
+    const bytes = readFileSync(file);
     if (bytes.length > largestFile) return refuse(tooLarge);
     const text = decode(bytes);
-    return typeof text === 'string' ? parseResources(text, name) : refuse('it is not UTF-8', text);
+    return typeof text === 'string' ? parseResources(text, file) : refuse('it is not UTF-8', text);
   } catch (thrown) {
     return refuse(`it cannot be read: ${reasonOf(thrown)}`, {});
   }

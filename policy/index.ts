@@ -7,4 +7,5 @@ export { explain } from './explain.ts';
 export type { Decision, Program, ProgramOptions, Question } from './program.ts';
 export { compileProgram, denyAll } from './program.ts';
 export { scopePolicySet } from './scope.ts';
+export { pathFault } from './template.ts';
 export { validateResources } from './validate.ts';

@@ -30,6 +30,12 @@ export function readTemplate(text: string): Template | string {
   return { steps, rest };
 }
 
+/** Why a path is not in the one form that requests have when policy sees them; `undefined` when it is. */
+export function pathFault(path: string): string | undefined {
+  const template = readTemplate(path);
+  return typeof template === 'string' ? template : undefined;
+}
+
 function readStep(segment: string, last: boolean): Step | string {
   if (segment === '') return last ? { literal: '' } : 'it has an empty segment (//)';
   if (segment === '*') return { parameter: '*' };

@@ -1,0 +1,71 @@
+// Where `postern policy` takes the policy from: files, or the control plane.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { isPosternError, type Problem } from '#base/error';
+import { writeFileAtomic } from '#base/files';
+import { type LocatedResource, type PolicySet, policySet } from '#wire';
+import type { CliContext } from './context.ts';
+import { fail } from './errors.ts';
+import { readHomeBundle } from './home.ts';
+
+export interface PolicySource {
+  /** Files and folders; none: the policy in force. */
+  readonly policy?: readonly string[];
+  readonly trustDomain?: string;
+}
+
+/** What the files hold and every problem in them, of shape and of meaning. */
+export async function readFiles(
+  paths: readonly string[],
+): Promise<{ resources: readonly LocatedResource[]; problems: readonly Problem[] }> {
+  const { loadResources } = await import('#config/resources');
+  const { validateResources } = await import('#policy');
+  const { resources, problems } = loadResources(paths);
+  if (problems.length === 0 && resources.length === 0) throw fail('CLI_FILES_EMPTY', { files: paths.join(', ') });
+  // Half of the resources would make nonsense of what the rest refers to.
+  return { resources, problems: problems.length > 0 ? problems : validateResources(resources) };
+}
+
+/** Throws `CLI_FILES_INVALID` with every problem, or what the channel throws. */
+export async function readPolicy(
+  context: CliContext,
+  source: PolicySource,
+): Promise<{ set: PolicySet; trustDomain: string }> {
+  if (!source.policy?.length) {
+    return context.withApi(async (api) => ({
+      set: await api.call({ method: 'GET', path: '/v1/policy', reply: policySet }),
+      trustDomain: api.trustDomain,
+    }));
+  }
+  const { resources, problems } = await readFiles(source.policy);
+  if (problems.length > 0) throw fail('CLI_FILES_INVALID', { count: problems.length }, { problems });
+  const trustDomain = trustDomainOf(context, source);
+  const { buildPolicySet } = await import('#policy');
+  return { set: buildPolicySet({ resources, trustDomain, revision: 0 }), trustDomain };
+}
+
+/** The trust domain that service names in files belong to: as given, else that of the home, else `local`. */
+export function trustDomainOf(context: CliContext, { trustDomain }: PolicySource): string {
+  if (trustDomain !== undefined) return trustDomain;
+  try {
+    return readHomeBundle(context.home()).trustDomain;
+  } catch (thrown) {
+    if (isPosternError(thrown, 'CLI_NO_BUNDLE') || isPosternError(thrown, 'CONFIG_NO_HOME')) return 'local';
+    throw thrown;
+  }
+}
+
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch {
+    throw fail('CLI_USAGE', { problem: `${path} cannot be made a folder`, fix: 'choose another with --out' });
+  }
+}
+
+/** Writes the file whole and gives its path. */
+export function writeTextFile(folder: string, name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileAtomic(path, text, 0o644);
+  return path;
+}
