@@ -1,3 +1,4 @@
+// Which tests belong to which project: structure first, then units, then the mesh of real sockets.
 import { defineConfig } from 'vitest/config';
 
 const shared = { pool: 'forks' as const, testTimeout: 30_000, hookTimeout: 30_000 };
