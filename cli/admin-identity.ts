@@ -1,10 +1,13 @@
 // The admin identity of a home: HOME/admin/{key.pem,svid.pem}. Read, saved and replaced so that a crash at any moment leaves a pair that fits.
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { closeSync, existsSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivateFolder, readFileOrFail, readPrivateFile, writeFileAtomic } from '#base/files';
+import { makePrivateFolder, writeFileAtomic } from '#base/files';
 import { type Identity, readIdentity, toPem } from '#spiffe';
 import { fail } from './errors.ts';
+import { readChainFile, readKeyFile } from './pem-files.ts';
+
+const fix = 'on the host of the authority run: postern ca admin NAME';
 
 /** Longer than a renewal can take: what is older was left by a crash. */
 const renewalMs = 60_000;
@@ -13,12 +16,12 @@ const renewalMs = 60_000;
 export function readAdminIdentity(folder: string): Identity {
   const paths = pathsIn(folder);
   if (!existsSync(paths.svid)) throw fail('CLI_NO_IDENTITY', { folder });
-  const chain = certificatesIn(readFileOrFail(paths.svid).toString('latin1'), paths.svid);
-  const leaf = new X509Certificate(chain[0]!);
-  let key = existsSync(paths.key) ? readKey(paths.key) : undefined;
+  const chain = readChainFile({ path: paths.svid, fix });
+  const leaf = new X509Certificate(chain[0]);
+  let key = existsSync(paths.key) ? readKeyFile({ path: paths.key, fix }) : undefined;
   if ((!key || !leaf.checkPrivateKey(key)) && existsSync(paths.nextKey)) {
     // Stopped between the two files of a renewal: the certificate is new, its key was about to be.
-    const next = readKey(paths.nextKey);
+    const next = readKeyFile({ path: paths.nextKey, fix });
     if (leaf.checkPrivateKey(next)) {
       key = next;
       renameSync(paths.nextKey, paths.key);
@@ -59,31 +62,4 @@ export async function renewAlone<T>(
 
 function pathsIn(folder: string) {
   return { key: join(folder, 'key.pem'), nextKey: join(folder, 'key.next.pem'), svid: join(folder, 'svid.pem') };
-}
-
-function readKey(path: string): KeyObject {
-  try {
-    return createPrivateKey(readPrivateFile(path));
-  } catch (thrown) {
-    if ((thrown as { code?: string }).code?.startsWith('FILE_')) throw thrown;
-    throw broken(path, 'it holds no private key', { cause: thrown });
-  }
-}
-
-function certificatesIn(pem: string, path: string): Uint8Array[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.length === 0) throw broken(path, 'it holds no certificate');
-  try {
-    return blocks.map((block) => new X509Certificate(block).raw);
-  } catch (cause) {
-    throw broken(path, 'a certificate in it cannot be read', { cause });
-  }
-}
-
-function broken(path: string, reason: string, options: { cause?: unknown } = {}): Error {
-  return fail(
-    'CLI_HOME_BROKEN',
-    { path, reason, fix: 'on the host of the authority run: postern ca admin NAME' },
-    options,
-  );
 }

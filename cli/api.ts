@@ -1,8 +1,7 @@
 // The control plane's API in the name of the home's admin: which server, which identity, and keeping that identity alive while it is used.
 // It never asks for a new identity with an expired one, and never trusts a server that the home's bundle does not.
-import { generateKeyPairSync } from 'node:crypto';
 import { formatDuration } from '#base/duration';
-import { createCsr, type Identity, type TrustBundle } from '#spiffe';
+import { createCsr, createKeyPair, type Identity, type TrustBundle } from '#spiffe';
 import { type BundleReply, svidReply, wireVersion } from '#wire';
 import { type Channel, createChannel } from '#wire/channel';
 import { readAdminIdentity, renewAlone, saveAdminIdentity } from './admin-identity.ts';
@@ -76,7 +75,7 @@ async function renewed({ context, home, url, bundle, held }: Renewal): Promise<I
   if (now < (held.notBefore + held.notAfter) / 2 || held.notAfter - now < clockSlackMs) return undefined;
   const folder = adminFolder(home);
   return renewAlone({ folder, now }, async () => {
-    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const pair = createKeyPair();
     const channel = channelFor({ context, url, bundle, identity: held });
     try {
       const csr = Buffer.from(createCsr(pair)).toString('base64');

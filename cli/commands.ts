@@ -8,5 +8,20 @@ export interface CommandFile {
 }
 
 export const commands: readonly { readonly name: string; readonly load: () => Promise<CommandFile> }[] = [
+  { name: 'ca', load: () => import('./commands/ca.ts') },
+  { name: 'server', load: () => import('./commands/server.ts') },
+  { name: 'token', load: () => import('./commands/token.ts') },
+  { name: 'sidecar', load: () => import('./commands/sidecar.ts') },
+  { name: 'apply', load: () => import('./commands/apply.ts') },
+  { name: 'get', load: () => import('./commands/get.ts') },
+  { name: 'delete', load: () => import('./commands/delete.ts') },
+  { name: 'policy', load: () => import('./commands/policy.ts') },
+  { name: 'policy', load: () => import('./commands/policy.ts') },
+  { name: 'audit', load: () => import('./commands/audit.ts') },
+  { name: 'identity', load: () => import('./commands/identity.ts') },
+  { name: 'status', load: () => import('./commands/status.ts') },
+  { name: 'check', load: () => import('./commands/check.ts') },
+  { name: 'demo', load: () => import('./commands/demo.ts') },
+  { name: 'completion', load: () => import('./commands/completion.ts') },
   { name: 'version', load: () => import('./commands/version.ts') },
 ];

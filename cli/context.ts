@@ -35,6 +35,8 @@ export interface CliContext {
   withApi<T>(work: (api: Api) => Promise<T>): Promise<T>;
   /** Aborts at the first SIGINT or SIGTERM, or when the reader of stdout goes away; a second signal forces the exit. */
   stopSignal(): AbortSignal;
+  /** Run, for at most a second, when something unexpected ends the process: flush what can be flushed. */
+  onCrash(flush: () => Promise<unknown>): void;
   /** The exit code once the command has returned; a thrown error has its own. */
   exitWith(code: ExitCode): void;
 }
@@ -53,12 +55,15 @@ export interface ContextControl {
   /** Called when the global options are known, before any command runs. */
   configure(options: GlobalOptions): Promise<void>;
   exitCode(): ExitCode;
+  /** Runs what `onCrash` was given; never throws. */
+  flush(): Promise<void>;
 }
 
 export function createContext({ env, stdout, stderr, clock = systemClock, onStop }: ContextOptions): ContextControl {
   let exitCode: ExitCode = exitCodes.ok;
   let options: GlobalOptions = {};
   let stop: AbortController | undefined;
+  const flushes: (() => Promise<unknown>)[] = [];
   const outputFor = (chosen: GlobalOptions, toYaml?: (value: unknown) => string): Output =>
     createOutput({
       stdout,
@@ -98,6 +103,7 @@ export function createContext({ env, stdout, stderr, clock = systemClock, onStop
       }
       return stop.signal;
     },
+    onCrash: (flush) => void flushes.push(flush),
     exitWith: (code) => {
       exitCode = code;
     },
@@ -110,5 +116,6 @@ export function createContext({ env, stdout, stderr, clock = systemClock, onStop
       output = outputFor(chosen, toYaml && ((value) => toYaml(JSON.parse(JSON.stringify(value)))));
     },
     exitCode: () => exitCode,
+    flush: async () => void (await Promise.allSettled(flushes.map((flush) => flush()))),
   };
 }

@@ -29,6 +29,24 @@ export const cliErrors = {
     status: 503,
     retryable: true,
   },
+  CLI_FILES_INVALID: {
+    message: '{count} problems in the files',
+    hint: 'nothing was applied',
+    status: 400,
+    retryable: false,
+  },
+  CLI_FILES_EMPTY: {
+    message: 'there is no resource in {files}',
+    hint: 'files end in .yaml, .yml or .json and hold documents with a kind',
+    status: 400,
+    retryable: false,
+  },
+  CLI_FILES_TOO_LARGE: {
+    message: 'standard input is larger than 64 MiB',
+    hint: 'apply it as several files',
+    status: 400,
+    retryable: false,
+  },
 } as const;
 
 export const fail = defineErrors(cliErrors);

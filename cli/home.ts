@@ -13,7 +13,11 @@ const serverFile = s.object({ url: s.string(), pid: s.integer() });
 export function readHomeBundle(home: string): TrustBundle {
   const path = bundlePath(home);
   if (!existsSync(path)) throw fail('CLI_NO_BUNDLE', { path });
-  const { trustDomain, bundle } = readJson(path, bundleFile, 'copy it again from the home of the authority');
+  const { trustDomain, bundle } = readHomeJson({
+    path,
+    schema: bundleFile,
+    fix: 'copy it again from the home of the authority',
+  });
   return parseBundle(trustDomain, bundle);
 }
 
@@ -37,7 +41,7 @@ export function isBundleDue(home: string, { now, everyMs }: { now: number; every
 export function readHomeServer(home: string): { readonly url: string; readonly pid: number } | undefined {
   const path = serverPath(home);
   if (!existsSync(path)) return undefined;
-  return readJson(path, serverFile, 'remove it, or start the server again');
+  return readHomeJson({ path, schema: serverFile, fix: 'remove it, or start the server again' });
 }
 
 export function serverPath(home: string): string {
@@ -53,11 +57,12 @@ export function adminFolder(home: string): string {
   return join(home, 'admin');
 }
 
-function bundlePath(home: string): string {
+export function bundlePath(home: string): string {
   return join(home, 'bundle.json');
 }
 
-function readJson<T>(path: string, schema: Schema<T>, fix: string): T {
+/** A JSON file of the home; later versions may write more keys. Throws `FILE_UNREADABLE`, `CLI_HOME_BROKEN`. */
+export function readHomeJson<T>({ path, schema, fix }: { path: string; schema: Schema<T>; fix: string }): T {
   let value: unknown;
   try {
     value = JSON.parse(readFileOrFail(path).toString());
@@ -65,7 +70,6 @@ function readJson<T>(path: string, schema: Schema<T>, fix: string): T {
     if (!(thrown instanceof SyntaxError)) throw thrown;
     throw fail('CLI_HOME_BROKEN', { path, reason: 'it is not JSON', fix });
   }
-  // Later versions may write more keys; these must be there.
   const loose = { ...schema, additionalProperties: true } as Schema<T>;
   if (!isValid(loose, value)) throw fail('CLI_HOME_BROKEN', { path, reason: 'it does not say what it should', fix });
   return value;

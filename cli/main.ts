@@ -5,8 +5,10 @@ import { exitCodeOf, exitCodes } from './exit-codes.ts';
 
 /** A terminal's ^C arrives twice: by itself, and passed on by npm or by the launcher. */
 const sameKeystrokeMs = 500;
+const longestFlushMs = 1_000;
+let crashed = false;
 
-const { context, configure, exitCode } = createContext({
+const { context, configure, exitCode, flush } = createContext({
   env: readEnvironment(),
   stdout: process.stdout,
   stderr: process.stderr,
@@ -31,6 +33,11 @@ async function run(words: readonly string[], cli: CliContext): Promise<number> {
 }
 
 async function dispatch(words: readonly string[], cli: CliContext): Promise<void> {
+  if (words.includes('sidecar')) {
+    // Sidecars are many and small, so they do without commander; it still explains a command line that is wrong.
+    const { runQuickly } = await import('./commands/sidecar.ts');
+    if (await runQuickly(words, { context: cli, configure })) return;
+  }
   const { createProgram } = await import('./program.ts');
   const only = words.find((word) => !word.startsWith('-'));
   const program = await createProgram({ context: cli, configure, only });
@@ -63,8 +70,12 @@ function onStop(stop: () => void): void {
   process.on('SIGHUP', () => context.output.say('SIGHUP: nothing to reload, changes arrive by themselves'));
 }
 
-/** Something that no code of ours expected: said once, then the end, since what is left cannot be trusted. */
-function crash(thrown: unknown): never {
+/** Something that no code of ours expected: said once, what can be flushed is, then the end, since what is left cannot be trusted. */
+function crash(thrown: unknown): void {
+  if (crashed) return;
+  crashed = true;
   context.output.error(thrown);
-  process.exit(exitCodes.failed);
+  const end = (): never => process.exit(exitCodes.failed);
+  setTimeout(end, longestFlushMs);
+  void flush().then(end);
 }

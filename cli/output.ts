@@ -30,6 +30,10 @@ export interface Output {
   readonly format: Format;
   /** Colours for text that goes to stdout. */
   readonly paint: Paint;
+  /** Colours for text that goes to stderr. */
+  readonly paintTalk: Paint;
+  /** Whether a person reads stderr on a terminal. */
+  readonly interactive: boolean;
   /** One whole result. JSON and YAML show `{ version: 1, ...value }`: keys may be added, never renamed. People see `human`. */
   data(value: object, human: Table | string): void;
   /** One of many results as they come: a JSON or YAML document of its own, or a line for people. */
@@ -89,6 +93,8 @@ export function createOutput(options: OutputOptions): Output {
   return {
     format,
     paint,
+    paintTalk: paintErr,
+    interactive: stderr.isTTY === true,
     data: (value, view) => (format === 'table' ? human(view) : out(document(value, 2))),
     item: (value, line) => {
       if (format === 'table') return human(line);

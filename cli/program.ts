@@ -5,6 +5,9 @@ import { suggest } from '#base/suggest';
 import { commands } from './commands.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { fail } from './errors.ts';
+import { examplesFor } from './help.ts';
+
+export { examples, examplesFor } from './help.ts';
 
 export interface ProgramOptions {
   readonly context: CliContext;
@@ -52,17 +55,6 @@ export async function createProgram({ context, configure, only }: ProgramOptions
   return program;
 }
 
-/** Examples of a command, shown before anything else in its help. */
-export function examples(command: Command, ...lines: readonly string[]): Command {
-  examplesOf.set(command, lines);
-  return command;
-}
-
-/** The examples of a command, for the reference documentation. */
-export function examplesFor(command: Command): readonly string[] {
-  return examplesOf.get(command) ?? [];
-}
-
 /** What is wrong with the command line, as a failure of ours with a hint. */
 export function usageFailure(error: CommanderError): Error {
   const [first = '', second = ''] = error.message.split('\n');
@@ -88,8 +80,6 @@ function unknownCommand(word: string, program: Command): Error {
     fix: near ? `did you mean: postern ${near}` : 'see: postern --help',
   });
 }
-
-const examplesOf = new WeakMap<Command, readonly string[]>();
 
 const firstCommands = `Postern, a zero-trust service mesh for any machine.
 

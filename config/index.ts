@@ -1,5 +1,11 @@
 // How processes are configured. Resource files are read through `#config/resources`, which loads the YAML parser: sidecars never do.
+export { hostPortPattern } from './addresses.ts';
 export type { Environment } from './environment.ts';
 export { readEnvironment } from './environment.ts';
 export { configErrors } from './errors.ts';
 export { resolveHome } from './home.ts';
+export { type ServerSettings, serverConfig, serverSettings } from './server.ts';
+export type { SettingFacts, Settings, SettingsFile, SettingsInput } from './settings.ts';
+export { factsOf } from './settings.ts';
+export { readSettingsFile } from './settings-file.ts';
+export { type SidecarSettings, sidecarConfig, sidecarSettings } from './sidecar.ts';

@@ -1,8 +1,8 @@
 // `postern version`: which Postern, on which Node.
 import type { Command } from 'commander';
+import { readVersion } from '#base/version';
 import type { CliContext } from '../context.ts';
-import { examples } from '../program.ts';
-import { readVersion } from '../version.ts';
+import { examples } from '../help.ts';
 
 export function register(program: Command, context: CliContext): void {
   const command = program

@@ -1,0 +1,70 @@
+// `postern apply`: policies and groups from files to the control plane, all or nothing.
+import type { Command } from 'commander';
+import { type ApplyReply, type LocatedResource, wireVersion } from '#wire';
+import type { CliContext } from '../context.ts';
+import { fail } from '../errors.ts';
+import { examples } from '../help.ts';
+import type { Tone } from '../paint.ts';
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command('apply')
+    .description('apply policies and groups from files: all of them, or none')
+    .requiredOption('-f, --file <PATH...>', 'files or folders of YAML or JSON; - reads standard input')
+    .option('--dry-run', 'check everything on the server and change nothing')
+    .action((options: { file: string[]; dryRun?: boolean }) => runApply(context, options));
+  examples(
+    command,
+    'postern apply -f policies/',
+    'postern apply -f payments.yaml groups.yaml --dry-run',
+    'postern get policy web -o yaml | postern apply -f -',
+  );
+}
+
+async function runApply(
+  context: CliContext,
+  { file, dryRun = false }: { file: string[]; dryRun?: boolean },
+): Promise<void> {
+  const { output } = context;
+  const resources = await readResources(file);
+  const reply = await context.withApi((api) =>
+    api.call<ApplyReply>({ method: 'POST', path: '/v1/resources', body: { version: wireVersion, dryRun, resources } }),
+  );
+  output.data({ dryRun, ...reply }, changesText(reply, context, dryRun));
+  if (!dryRun) output.next('postern status', 'shows which proxies hold it');
+}
+
+/** Lines such as `policy/web created`, and the revision. */
+export function changesText({ changes, revision }: ApplyReply, { output }: CliContext, dryRun = false): string {
+  const tones: Readonly<Record<string, Tone>> = { created: 'good', updated: 'warn', deleted: 'bad', unchanged: 'dim' };
+  const note = dryRun ? ' (dry run)' : '';
+  const lines = changes.map(
+    ({ kind, name, change }) => `${kind.toLowerCase()}/${name} ${output.paint(tones[change]!, change)}${note}`,
+  );
+  return [...lines, `revision ${revision}${dryRun ? ' stays in force' : ''}`].join('\n');
+}
+
+async function readResources(paths: readonly string[]): Promise<readonly LocatedResource[]> {
+  const { loadResources, parseResources } = await import('#config/resources');
+  const files = paths.filter((path) => path !== '-');
+  const loaded = [
+    ...(files.length > 0 ? [loadResources(files)] : []),
+    ...(files.length < paths.length ? [parseResources(await readStandardInput(), '(standard input)')] : []),
+  ];
+  const problems = loaded.flatMap((one) => one.problems);
+  if (problems.length > 0) throw fail('CLI_FILES_INVALID', { count: problems.length }, { problems });
+  const resources = loaded.flatMap((one) => one.resources);
+  if (resources.length === 0) throw fail('CLI_FILES_EMPTY', { files: paths.join(', ') });
+  return resources;
+}
+
+async function readStandardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk as Buffer);
+    size += (chunk as Buffer).length;
+    if (size > 64 << 20) throw fail('CLI_FILES_TOO_LARGE');
+  }
+  return Buffer.concat(chunks).toString();
+}

@@ -1,0 +1,86 @@
+// `postern get`: the policies and groups in force.
+import type { Command } from 'commander';
+import { suggest } from '#base/suggest';
+import type { LocatedResource, Resource, ResourceKind, RuleResource } from '#wire';
+import type { Api, CliContext } from '../context.ts';
+import { fail } from '../errors.ts';
+import { examples } from '../help.ts';
+import { parseKind } from '../kinds.ts';
+import type { Cell, Table } from '../table.ts';
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command('get')
+    .description('show resources: policies, groups')
+    .argument('<KIND>', 'policy or group')
+    .argument('[NAME]', 'one of them')
+    .action((kind: string, name: string | undefined) => runGet(context, parseKind(kind), name));
+  examples(
+    command,
+    'postern get policies',
+    'postern get policy payments-access -o yaml > payments.yaml',
+    'postern get groups -o json',
+  );
+}
+
+async function runGet(context: CliContext, kind: ResourceKind, name: string | undefined): Promise<void> {
+  const { output } = context;
+  const found = await context.withApi((api) => findResources(api, kind, name));
+  // As files hold them, so that what was shown can be applied again.
+  if (output.format === 'yaml') return output.raw(await asFiles(found.map(({ resource }) => resource)));
+  output.data(
+    {
+      resources: found.map(({ resource, origin }) => ({
+        ...resource,
+        ...(origin ? { origin: { file: origin.file } } : {}),
+      })),
+    },
+    tableOf(kind, found),
+  );
+}
+
+/** Throws `CLI_NOT_FOUND` when a name is given and nothing has it. */
+async function findResources(
+  api: Api,
+  kind: ResourceKind,
+  name: string | undefined,
+): Promise<readonly LocatedResource[]> {
+  const { resources } = await api.call<{ resources: readonly LocatedResource[] }>({
+    method: 'GET',
+    path: `/v1/resources?kind=${encodeURIComponent(kind)}`,
+  });
+  const found = name === undefined ? resources : resources.filter(({ resource }) => resource.name === name);
+  if (name === undefined || found.length > 0) return found;
+  throw notFound({ kind, name, names: resources.map(({ resource }) => resource.name) });
+}
+
+/** Says which name may have been meant. */
+export function notFound({ kind, name, names }: { kind: string; name: string; names: readonly string[] }): Error {
+  const near = suggest(name, names);
+  const what = kind.toLowerCase();
+  return fail('CLI_NOT_FOUND', { what, name, fix: near ? `did you mean ${near}?` : `see: postern get ${what}` });
+}
+
+function tableOf(kind: ResourceKind, found: readonly LocatedResource[]): Table {
+  const columns =
+    kind === 'Policy' ? ['NAME', 'TO', 'ALLOW', 'DENY', 'SHADOW', 'FROM FILE'] : ['NAME', 'MEMBERS', 'FROM FILE'];
+  const empty = `no ${kind.toLowerCase()} yet: postern apply -f FILE brings some`;
+  return { columns, rows: found.map(({ resource, origin }) => [...cellsOf(resource), origin?.file]), empty };
+}
+
+function cellsOf(resource: Resource): Cell[] {
+  if (resource.kind === 'Group') return [resource.name, resource.members.join(', ')];
+  const count = (matches: (rule: RuleResource) => boolean): number => resource.rules.filter(matches).length;
+  return [
+    resource.name,
+    typeof resource.to === 'string' ? resource.to : resource.to.join(', '),
+    count((rule) => rule.effect === 'allow' && !rule.shadow),
+    count((rule) => rule.effect === 'deny' && !rule.shadow),
+    count((rule) => rule.shadow === true),
+  ];
+}
+
+async function asFiles(resources: readonly Resource[]): Promise<string> {
+  const { stringify } = await import('yaml');
+  return resources.map((resource) => stringify(resource)).join('---\n');
+}

@@ -1,0 +1,60 @@
+// `postern status`: each proxy: does it hold what it must, for how long is its identity good, how busy is it.
+import type { Command } from 'commander';
+import type { ProxyStatus, StatusReply } from '#wire';
+import type { CliContext } from '../context.ts';
+import { examples } from '../help.ts';
+import type { Tone } from '../paint.ts';
+import type { Table } from '../table.ts';
+import { ago, left } from '../when.ts';
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command('status')
+    .description('show every proxy: in sync or not, revision, certificate, connections')
+    .action(() => runStatus(context));
+  examples(command, 'postern status', 'postern status -o json');
+}
+
+async function runStatus(context: CliContext): Promise<void> {
+  const { output, clock } = context;
+  const reply = await context.withApi((api) => api.call<StatusReply>({ method: 'GET', path: '/v1/status' }));
+  output.say(
+    `${reply.server.trustDomain}, revision ${reply.server.revision}, server up ${ago(reply.server.startedAt, clock.now()).replace(' ago', '')}`,
+  );
+  output.data(reply, statusTable(reply.proxies, clock.now()));
+  for (const proxy of reply.proxies)
+    if (proxy.refusal) output.warn(`${proxy.instance} refused revision ${proxy.wanted}: ${proxy.refusal}`);
+}
+
+const tones: Readonly<Record<ProxyStatus['sync'], Tone>> = {
+  synced: 'good',
+  stale: 'warn',
+  refused: 'bad',
+  gone: 'dim',
+};
+
+/** Sorted by service and instance, so that two looks can be compared. */
+export function statusTable(proxies: readonly ProxyStatus[], now: number): Table {
+  const sorted = [...proxies].sort((a, b) => (a.service + a.instance < b.service + b.instance ? -1 : 1));
+  return {
+    columns: ['SERVICE', 'INSTANCE', 'SYNC', 'REVISION', 'CERTIFICATE', 'IN', 'OUT', 'ADDRESS', 'SEEN', 'VERSION'],
+    rows: sorted.map((proxy) => [
+      nameOf(proxy.service),
+      proxy.instance,
+      { text: proxy.sync, tone: tones[proxy.sync] },
+      proxy.revision === proxy.wanted ? proxy.revision : `${proxy.revision} of ${proxy.wanted}`,
+      left({ notAfter: proxy.notAfter, now }),
+      proxy.connections.inbound,
+      proxy.connections.outbound,
+      proxy.advertise,
+      ago(proxy.lastReportAt, now),
+      proxy.version,
+    ]),
+    empty: 'no proxies yet: postern token create SERVICE lets one join',
+  };
+}
+
+/** A service's name without its trust domain. */
+function nameOf(id: string): string {
+  return id.replace(/^spiffe:\/\/[^/]*\//, '');
+}

@@ -1,0 +1,24 @@
+// The names that a shell completes from the control plane. Only words that need no quoting in a shell.
+import type { IdentityStatus, LocatedResource } from '#wire';
+import type { CliContext } from './context.ts';
+import { kinds, parseKind } from './kinds.ts';
+
+/** `identity`, or a kind of resource. Throws when they cannot be had. */
+export async function liveNames(context: CliContext, what: string): Promise<readonly string[]> {
+  if (what === 'kind') return kinds.map((kind) => kind.toLowerCase());
+  const names = await context.withApi(async (api) => {
+    if (what === 'identity') {
+      const { identities } = await api.call<{ identities: readonly IdentityStatus[] }>({
+        method: 'GET',
+        path: '/v1/identities',
+      });
+      return identities.map(({ id }) => id.replace(`spiffe://${api.trustDomain}/`, ''));
+    }
+    const { resources } = await api.call<{ resources: readonly LocatedResource[] }>({
+      method: 'GET',
+      path: `/v1/resources?kind=${parseKind(what)}`,
+    });
+    return resources.map(({ resource }) => resource.name);
+  });
+  return names.filter((name) => /^[a-zA-Z0-9._/-]+$/.test(name));
+}

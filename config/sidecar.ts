@@ -1,0 +1,117 @@
+// The settings of a sidecar. Loaded by sidecars: never import anything large here.
+import { durationPattern } from '#base/duration';
+import { s } from '#base/schema';
+import { clash, hostPort, hostPortPattern, isLoopback, partsOf } from './addresses.ts';
+import { loggingSettings } from './logging.ts';
+import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
+
+export const sidecarSettings = {
+  token: optionalSetting(
+    s.string({
+      maxLength: 65_536,
+      minLength: 1,
+      description: 'the join token; needed once, until the home holds an identity',
+    }),
+    { value: 'TOKEN', secret: true },
+  ),
+  tokenFile: optionalSetting(s.string({ maxLength: 4_096, description: 'a file that holds the join token' }), {
+    value: 'FILE',
+  }),
+  app: setting(hostPort({ default: '127.0.0.1:8080', description: 'the application that inbound requests go to' }), {
+    value: 'HOST:PORT',
+  }),
+  inbound: setting(hostPort({ default: '0.0.0.0:15008', description: 'where peers connect, by mTLS' }), {
+    value: 'HOST:PORT',
+  }),
+  advertise: optionalSetting(hostPort({ description: 'the address told to peers, when it is not the inbound one' }), {
+    value: 'HOST:PORT',
+  }),
+  outbound: setting(hostPort({ default: '127.0.0.1:15001', description: 'where the application sends its calls' }), {
+    value: 'HOST:PORT',
+  }),
+  upstreams: setting(
+    s.record(s.string({ pattern: hostPortPattern, title: 'HOST:PORT', maxLength: 300 }), {
+      maxProperties: 256,
+      description: 'a port of its own for a called service; may be repeated',
+    }),
+    { value: 'NAME=HOST:PORT', flag: 'upstream' },
+  ),
+  admin: setting(hostPort({ default: '127.0.0.1:15000', description: 'the read-only admin page' }), {
+    value: 'HOST:PORT',
+  }),
+  metrics: setting(hostPort({ default: '127.0.0.1:15020', description: 'metrics and health' }), { value: 'HOST:PORT' }),
+  labels: setting(
+    s.record(s.string({ maxLength: 256 }), {
+      maxProperties: 64,
+      description: 'a label of this instance; may be repeated',
+    }),
+    { value: 'NAME=VALUE', flag: 'label' },
+  ),
+  drain: setting(
+    s.string({
+      pattern: durationPattern,
+      title: 'a duration such as 30s',
+      default: '20s',
+      description: 'how long what runs may take to end once the sidecar is told to stop',
+    }),
+    { value: 'DURATION' },
+  ),
+  unsafeAdminNonLoopback: setting(
+    s.boolean({ default: false, description: 'let other machines read the admin page, which has no authentication' }),
+    { value: '' },
+  ),
+  unsafeOutboundNonLoopback: setting(
+    s.boolean({
+      default: false,
+      description: "let other machines call with this service's identity, without any authentication",
+    }),
+    { value: '' },
+  ),
+  ...loggingSettings,
+} as const;
+
+export type SidecarSettings = ValuesOf<typeof sidecarSettings>;
+
+/** Throws `CONFIG_INVALID` with every problem. */
+export function sidecarConfig(input: SettingsInput): SidecarSettings {
+  const contradictions = [keepsAdminHome, keepsOutboundHome, listensOnceEach, advertisesARealPort, hasOneToken];
+  return readSettings({ process: 'the sidecar', settings: sidecarSettings, contradictions, ...input });
+}
+
+function keepsAdminHome({ admin, unsafeAdminNonLoopback }: SidecarSettings): string | undefined {
+  return isLoopback(admin) || unsafeAdminNonLoopback
+    ? undefined
+    : `--admin ${admin} can be reached by other machines and has no authentication: use 127.0.0.1, or add --unsafe-admin-non-loopback`;
+}
+
+function keepsOutboundHome({
+  outbound,
+  upstreams = {},
+  unsafeOutboundNonLoopback,
+}: SidecarSettings): string | undefined {
+  const open = [outbound, ...Object.values(upstreams)].find((address) => !isLoopback(address));
+  return open === undefined || unsafeOutboundNonLoopback
+    ? undefined
+    : `whoever reaches ${open} could call with this service's identity: use 127.0.0.1, or add --unsafe-outbound-non-loopback`;
+}
+
+function listensOnceEach({ inbound, outbound, admin, metrics, upstreams = {} }: SidecarSettings): string | undefined {
+  const two = clash([
+    ['--inbound', inbound],
+    ['--outbound', outbound],
+    ['--admin', admin],
+    ['--metrics', metrics],
+    ...Object.entries(upstreams).map(([name, address]) => [`--upstream ${name}`, address] as const),
+  ]);
+  return two && `${two[0]} and ${two[1]} want the same port`;
+}
+
+function advertisesARealPort({ advertise }: SidecarSettings): string | undefined {
+  return advertise !== undefined && partsOf(advertise).port === 0 ? '--advertise must name a port, not 0' : undefined;
+}
+
+function hasOneToken({ token, tokenFile }: SidecarSettings): string | undefined {
+  return token !== undefined && tokenFile !== undefined
+    ? '--token and --token-file say the same thing twice: give one of them'
+    : undefined;
+}
