@@ -1,7 +1,7 @@
 // The two small HTTP listeners for people and machines beside the data plane: admin (loopback, read-only) and health with metrics.
 // Nothing here can change the proxy, and no secret is ever shown.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { type HostPort, isLoopback } from './agent/address.ts';
+import { formatHostPort, type HostPort, isLoopback } from './agent/address.ts';
 import { fail } from './agent/errors.ts';
 
 /** What one path answers; made anew for each request. */
@@ -30,10 +30,17 @@ export interface ListenerOptions {
 }
 
 /** The admin listener: loopback addresses and loopback Host fields only, so that no web page can reach it by DNS rebinding. */
-export async function openAdmin(options: Omit<ListenerOptions, 'name'>): Promise<SmallListener> {
+export async function openAdmin({
+  exposed,
+  ...options
+}: Omit<ListenerOptions, 'name'> & {
+  /** Lets other machines read it, without any authentication: `--unsafe-admin-non-loopback`. */
+  readonly exposed: boolean;
+}): Promise<SmallListener> {
   const { listen } = options;
-  if (!isLoopback(listen.host)) throw fail('SIDECAR_ADMIN_EXPOSED', { address: `${listen.host}:${listen.port}` });
-  return open({ ...options, name: 'admin' }, isLocalRequest);
+  const isLocal = isLoopback(listen.host);
+  if (!isLocal && !exposed) throw fail('SIDECAR_ADMIN_EXPOSED', { address: formatHostPort(listen) });
+  return open({ ...options, name: 'admin' }, isLocal ? isLocalRequest : () => true);
 }
 
 /** The listener for `/metrics`, `/livez` and `/readyz`. */
@@ -110,7 +117,7 @@ function isLocalRequest(request: IncomingMessage): boolean {
 }
 
 function listening(server: Server, { name, listen }: Pick<ListenerOptions, 'name' | 'listen'>): Promise<void> {
-  const address = `${listen.host}:${listen.port}`;
+  const address = formatHostPort(listen);
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) =>
       reject(

@@ -5,10 +5,11 @@ import { createRecordLog } from '#audit';
 import type { Clock } from '#base/clock';
 import type { Log } from '#base/log';
 import { createMetrics } from '#base/metrics';
+import { readVersion } from '#base/version';
 import type { InstanceFacts } from '#wire';
 import { createChannel } from '#wire/channel';
 import { openAdmin, openHealth } from './admin.ts';
-import { advertised, formatHostPort, type HostPort, parseHostPort } from './agent/address.ts';
+import { advertised, formatHostPort, type HostPort, parseHostPort, parseTarget } from './agent/address.ts';
 import { type Holding, openSidecarFolder } from './agent/disk.ts';
 import { obtainIdentity } from './agent/enrol.ts';
 import { lockFolder } from './agent/lock.ts';
@@ -34,15 +35,14 @@ export interface SidecarConfig {
   readonly outbound: string;
   /** Loopback ports by the service that is behind them. */
   readonly upstreams: Readonly<Record<string, string>>;
-  /** Loopback only. */
+  /** Loopback only, unless the next one says otherwise. */
   readonly admin: string;
+  readonly unsafeAdminNonLoopback?: boolean;
   readonly metrics: string;
   readonly labels: Readonly<Record<string, string>>;
   /** The longest that running exchanges may go on after `close`. */
   readonly drainMs: number;
   readonly limits?: DataPlaneOptions['limits'];
-  /** The Postern version, told to the control plane. */
-  readonly version?: string;
 }
 
 export interface SidecarDeps {
@@ -54,8 +54,14 @@ export interface SidecarDeps {
 }
 
 export interface Sidecar {
-  /** As bound, so with real ports. */
-  readonly addresses: Addresses & { readonly admin: HostPort; readonly metrics: HostPort };
+  /** HOST:PORT as bound, so with real ports; upstreams by service. */
+  readonly addresses: {
+    readonly inbound: string;
+    readonly outbound: string;
+    readonly admin: string;
+    readonly metrics: string;
+    readonly upstreams: Readonly<Record<string, string>>;
+  };
   /** The service's SPIFFE ID. */
   readonly service: string;
   readonly instance: string;
@@ -86,7 +92,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
 
 async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDisposableStack): Promise<Sidecar> {
   const { clock, random = Math.random } = deps;
-  const { version = 'unknown' } = config;
+  const version = readVersion();
   const startedAt = clock.now();
   const listen = readAddresses(config);
   let bound: HostPort = listen.inbound;
@@ -104,7 +110,10 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   const log = deps.log.with({ service: id.service, instance: holding.instance });
   const metrics = createMetrics();
 
-  const records = createRecordLog({ folder: folder.records, clock, log });
+  for (const stranded of folder.strandedRecords(holding.instance)) {
+    log.warn('decision records of an earlier instance were not all received; they stay here', { folder: stranded });
+  }
+  const records = createRecordLog({ folder: folder.recordsOf(holding.instance), clock, log });
   undo.defer(() => records.close());
   const dataPlane = (deps.createDataPlane ?? createDataPlane)({
     ...listen,
@@ -164,7 +173,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   undo.defer(() => renewal.close());
 
   let state: 'starting' | 'serving' | 'draining' = 'starting';
-  const addresses: { current?: Sidecar['addresses'] } = {};
+  let where: Sidecar['addresses'] | undefined;
   const shown: Shown = {
     now: () => clock.now(),
     holding: () => holding,
@@ -173,7 +182,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     connected: () => watch.connected,
     renewal: () => renewal.state,
     state: () => state,
-    addresses: () => addresses.current,
+    addresses: () => where,
     counts: () => dataPlane.counts,
     describe: () => dataPlane.describe(),
     metrics,
@@ -183,11 +192,14 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   undo.defer(() => dataPlane.drain());
   const [opened, admin, health] = await openAll([
     dataPlane.listen(),
-    openAdmin({ listen: listen.admin, pages: adminPages(shown) }).then((one) => closeLater(one, undo)),
+    openAdmin({ listen: listen.admin, pages: adminPages(shown), exposed: config.unsafeAdminNonLoopback === true }).then(
+      (one) => closeLater(one, undo),
+    ),
     openHealth({ listen: listen.metrics, pages: healthPages(shown) }).then((one) => closeLater(one, undo)),
   ]);
-  addresses.current = { ...opened, admin: admin.address, metrics: health.address };
   bound = opened.inbound;
+  const addresses = addressesOf(opened, { admin: admin.address, metrics: health.address });
+  where = addresses;
 
   if (!snapshots.current) await pause(clock, firstSnapshotMs, configured.signal);
   if (!snapshots.current)
@@ -205,8 +217,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     }),
   });
   const uploader = startUploader({ ...shared, records });
-  const where = { inbound: formatHostPort(opened.inbound), outbound: formatHostPort(opened.outbound) };
-  log.info('the sidecar is serving', { ...where, revision: snapshots.revision, ms: clock.now() - startedAt });
+  log.info('the sidecar is serving', { ...addresses, revision: snapshots.revision, ms: clock.now() - startedAt });
 
   const shutDown = async (): Promise<void> => {
     state = 'draining';
@@ -223,7 +234,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   };
   let closing: Promise<void> | undefined;
   return {
-    addresses: addresses.current,
+    addresses,
     service: id.uri,
     instance: holding.instance,
     close: () => {
@@ -238,7 +249,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
 /** Every address at once, so that a wrong one is told before anything is opened. */
 function readAddresses(config: SidecarConfig) {
   return {
-    app: parseHostPort(config.app, 'app'),
+    app: parseTarget(config.app, 'app'),
     inbound: parseHostPort(config.inbound, 'inbound'),
     outbound: parseHostPort(config.outbound, 'outbound'),
     admin: parseHostPort(config.admin, 'admin'),
@@ -247,6 +258,19 @@ function readAddresses(config: SidecarConfig) {
       name,
       listen: parseHostPort(value, 'upstream'),
     })),
+  };
+}
+
+function addressesOf(
+  opened: Addresses,
+  { admin, metrics }: { readonly admin: HostPort; readonly metrics: HostPort },
+): Sidecar['addresses'] {
+  return {
+    inbound: formatHostPort(opened.inbound),
+    outbound: formatHostPort(opened.outbound),
+    admin: formatHostPort(admin),
+    metrics: formatHostPort(metrics),
+    upstreams: Object.fromEntries(opened.upstreams.map(({ name, address }) => [name, formatHostPort(address)])),
   };
 }
 

@@ -19,6 +19,13 @@ export function parseHostPort(value: string, option: string): HostPort {
   return { host: v6 ?? name!, port };
 }
 
+/** The same for an address that is connected to, where port 0 means nothing. */
+export function parseTarget(value: string, option: string): HostPort {
+  const target = parseHostPort(value, option);
+  if (target.port === 0) throw fail('SIDECAR_ADDRESS_INVALID', { option, value });
+  return target;
+}
+
 export function formatHostPort({ host, port }: HostPort): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -8,7 +8,7 @@ import {
   type KeyObject,
   X509Certificate,
 } from 'node:crypto';
-import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '#base/error';
 import { makePrivateFolder, readFileOrFail, readPrivateFile, writeFileAtomic } from '#base/files';
@@ -36,7 +36,10 @@ export type StoredSnapshot = { readonly value: unknown } | { readonly broken: st
 
 export interface SidecarFolder {
   readonly path: string;
-  readonly records: string;
+  /** Where this instance's decision records wait. One folder each: the control plane takes an instance's records from itself only. */
+  recordsOf(instance: string): string;
+  /** Instances before this one whose records were never received whole. */
+  strandedRecords(instance: string): readonly string[];
   /** What was stored last; `undefined` before the first enrolment. Torn, missing or exposed files throw with the exact fix. */
   readHolding(): Holding | undefined;
   /** The key under this name, made and made durable (0600) when there is none: the same key for the same name, over restarts too. */
@@ -104,7 +107,11 @@ export function openSidecarFolder(home: string): SidecarFolder {
 
   return {
     path,
-    records: file('records'),
+    recordsOf: (instance) => join(file('records'), instance),
+    strandedRecords: (instance) => {
+      const folders = existsSync(file('records')) ? readdirSync(file('records')) : [];
+      return folders.filter((name) => name !== instance).map((name) => join(file('records'), name));
+    },
     readHolding() {
       const names = readdirSync(path);
       if (!names.includes('svid.pem')) {

@@ -2,9 +2,9 @@
 // the request is sent, so that a reply lost on the way, or a process killed while waiting, can ask again with the same key.
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
-import { isPosternError, type PosternError } from '#base/error';
+import { isPosternError, PosternError } from '#base/error';
 import type { Log } from '#base/log';
-import { createCsr } from '#spiffe';
+import { createCsr, type SpiffeId } from '#spiffe';
 import { type EnrolRequest, type InstanceFacts, svidReply, wireVersion } from '#wire';
 import { createChannel } from '#wire/channel';
 import { type Holding, isCurrent, type SidecarFolder } from './disk.ts';
@@ -73,9 +73,19 @@ async function enrol(token: JoinToken, options: EnrolOptions): Promise<Holding> 
     folder.writeHolding(holding, token.id);
     log.info('enrolled', { id: service.uri, instance: holding.instance, notAfter: timeOf(holding.identity.notAfter) });
     return holding;
+  } catch (thrown) {
+    throw withRemedy(thrown, service);
   } finally {
     channel.close();
   }
+}
+
+/** The control plane tells a caller without a certificate little; what to do about a refused token is known here. */
+function withRemedy(thrown: unknown, { service }: SpiffeId): unknown {
+  if (!isPosternError(thrown) || !thrown.code.startsWith('TOKEN_') || thrown.hint) return thrown;
+  const { code, message, status, retryable } = thrown;
+  const hint = `run: postern token create ${service}, then start again with --token`;
+  return new PosternError(code, { message: '{message}', hint, status, retryable }, { message }, { cause: thrown });
 }
 
 /** Asks again while the control plane cannot be reached; a refusal is final. */
