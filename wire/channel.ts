@@ -101,7 +101,7 @@ async function callOnce(connector: Connector, exchange: Exchange): Promise<strin
     throw refusalOf(response, text, exchange.url);
   } catch (thrown) {
     if (late.signal.aborted) throw unreachable(exchange.url, `no answer within ${exchange.timeoutMs / 1_000} s`);
-    throw explain(thrown, { url: exchange.url, pooled: false });
+    throw asFailure(thrown, exchange.url);
   } finally {
     disarm();
   }
@@ -132,7 +132,7 @@ async function* streamLines(
     finished = true;
   } catch (thrown) {
     if (signal?.aborted) return;
-    throw reason ? unreachable(url, reason) : explain(thrown, { url, pooled: false });
+    throw reason ? unreachable(url, reason) : asFailure(thrown, url);
   } finally {
     disarm();
     signal?.removeEventListener('abort', onAbort);
@@ -192,6 +192,11 @@ function parse(text: string, url: string): unknown {
   } catch (cause) {
     throw fail('CONTROL_REPLY_INVALID', { url, reason: 'it is not JSON' }, { cause });
   }
+}
+
+/** What is an error of ours already, the server's own refusals among them, stays as it is. */
+function asFailure(thrown: unknown, url: string): PosternError {
+  return isPosternError(thrown) ? thrown : explain(thrown, { url, pooled: false });
 }
 
 function unreachable(url: string, reason: string): PosternError {

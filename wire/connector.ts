@@ -194,7 +194,8 @@ export function explain(
 
 const words: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
-  ECONNRESET: 'the connection was reset',
+  // Its alert is lost when the request was on its way already (TLS 1.3 sends the certificate last).
+  ECONNRESET: 'it cut the connection, which is also how it refuses a certificate',
   ENOTFOUND: 'the name is not known',
   EAI_AGAIN: 'the name cannot be resolved now',
   ETIMEDOUT: 'the connection timed out',
