@@ -1,0 +1,16 @@
+// Every page of the reference, by path, as the code says that it should be.
+import { cliPage } from './cli-page.ts';
+import { configPage } from './config-page.ts';
+import { errorsPage } from './errors-page.ts';
+
+export const pages: Readonly<Record<string, () => string | Promise<string>>> = {
+  'docs/cli.md': cliPage,
+  'docs/config.md': configPage,
+  'docs/errors.md': errorsPage,
+};
+
+/** One line feed at the end, none of the blanks that editors take away. */
+export async function renderPage(path: string): Promise<string> {
+  const text = await pages[path]!();
+  return `${text.replace(/[ \t]+$/gm, '').trimEnd()}\n`;
+}
