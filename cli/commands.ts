@@ -16,7 +16,6 @@ export const commands: readonly { readonly name: string; readonly load: () => Pr
   { name: 'get', load: () => import('./commands/get.ts') },
   { name: 'delete', load: () => import('./commands/delete.ts') },
   { name: 'policy', load: () => import('./commands/policy.ts') },
-  { name: 'policy', load: () => import('./commands/policy.ts') },
   { name: 'audit', load: () => import('./commands/audit.ts') },
   { name: 'identity', load: () => import('./commands/identity.ts') },
   { name: 'status', load: () => import('./commands/status.ts') },

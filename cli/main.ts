@@ -25,10 +25,7 @@ async function run(words: readonly string[], cli: CliContext): Promise<number> {
     await dispatch(words, cli);
     return exitCode();
   } catch (thrown) {
-    const failure = await asFailure(thrown);
-    if (failure === undefined) return exitCodes.ok;
-    cli.output.error(failure);
-    return exitCodeOf(failure);
+    return await explain(thrown, { words, cli });
   }
 }
 
@@ -44,12 +41,21 @@ async function dispatch(words: readonly string[], cli: CliContext): Promise<void
   await program.parseAsync(words as string[], { from: 'user' });
 }
 
-/** Words for what commander throws; `undefined` when it only showed help. */
-async function asFailure(thrown: unknown): Promise<unknown> {
-  if ((thrown as { code?: unknown })?.code?.toString().startsWith('commander.') !== true) return thrown;
-  const { isHelp, usageFailure } = await import('./program.ts');
-  const error = thrown as Parameters<typeof isHelp>[0];
-  return isHelp(error) ? undefined : usageFailure(error);
+/** Says what went wrong; what commander throws is either help that it has shown, or wrong usage. */
+async function explain(
+  thrown: unknown,
+  { words, cli }: { words: readonly string[]; cli: CliContext },
+): Promise<number> {
+  let failure = thrown;
+  if (String((thrown as { code?: unknown })?.code).startsWith('commander.')) {
+    const { exitCodeOfHelp, usageFailure } = await import('./program.ts');
+    const error = thrown as Parameters<typeof usageFailure>[0];
+    const helped = exitCodeOfHelp(error);
+    if (helped !== undefined) return helped;
+    failure = usageFailure(error, words);
+  }
+  cli.output.error(failure);
+  return exitCodeOf(failure);
 }
 
 /** The first SIGINT or SIGTERM asks to stop, the second one forces it. A terminal that went away (SIGHUP) stops nothing. */

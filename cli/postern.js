@@ -54,6 +54,8 @@ hint: in a clone run npm ci (npm 7 or newer), which brings the right Node along;
 }
 
 function cacheFolder() {
-  const base = process.env.XDG_CACHE_HOME || (process.env.HOME ? join(homedir(), '.cache') : undefined);
-  return base ? join(base, 'postern', 'compile') : undefined;
+  const home = process.env.HOME && join(homedir(), '.cache');
+  const base = process.env.XDG_CACHE_HOME || home;
+  // A folder that is not there is never made from nothing: below /proc Node would try for ever.
+  return base && existsSync(dirname(base)) ? join(base, 'postern', 'compile') : undefined;
 }

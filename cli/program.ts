@@ -5,6 +5,7 @@ import { suggest } from '#base/suggest';
 import { commands } from './commands.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 import { fail } from './errors.ts';
+import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { examplesFor } from './help.ts';
 
 export { examples, examplesFor } from './help.ts';
@@ -51,23 +52,37 @@ export async function createProgram({ context, configure, only }: ProgramOptions
   });
   const found = commands.filter(({ name }) => name === only);
   for (const { load } of found.length > 0 ? found : commands) (await load()).register(program, context);
+  // Groups show their help by themselves; a `help` word beside every command only makes lists longer.
+  for (const command of program.commands) if (command.commands.length > 0) command.helpCommand(false);
   program.allowExcessArguments(true);
   return program;
 }
 
 /** What is wrong with the command line, as a failure of ours with a hint. */
-export function usageFailure(error: CommanderError): Error {
+export function usageFailure(error: CommanderError, words: readonly string[]): Error {
   const [first = '', second = ''] = error.message.split('\n');
   const near = /\(Did you mean (?:one of )?(.*)\?\)/.exec(second)?.[1];
   const problem = first.replace(/^error: /, '').replaceAll("'", '');
-  return fail('CLI_USAGE', { problem, fix: near ? `did you mean ${near}?` : 'see: postern --help' }, { cause: error });
+  return fail(
+    'CLI_USAGE',
+    { problem, fix: near ? `did you mean ${near}?` : `see: ${helpFor(words)}` },
+    { cause: error },
+  );
 }
 
-/** Help was asked for, or shown: nothing went wrong. */
-export function isHelp(error: CommanderError): boolean {
-  return (
-    error.code === 'commander.helpDisplayed' || error.code === 'commander.help' || error.code === 'commander.version'
-  );
+/** The exit code when help was shown: asked for, or because a group was named without a command. */
+export function exitCodeOfHelp(error: CommanderError): ExitCode | undefined {
+  if (error.code === 'commander.helpDisplayed') return exitCodes.ok;
+  return error.code === 'commander.help' ? exitCodes.usage : undefined;
+}
+
+/** The help of the command that the words begin with. */
+function helpFor(words: readonly string[]): string {
+  const end = words.findIndex((word) => !/^[a-z][a-z-]*$/.test(word));
+  const [first, second] = words.slice(0, end < 0 ? undefined : end);
+  const known = commands.some(({ name }) => name === first);
+  const group = first !== undefined && ['ca', 'token', 'identity', 'policy', 'audit'].includes(first);
+  return ['postern', known && first, known && group && second, '--help'].filter(Boolean).join(' ');
 }
 
 function unknownCommand(word: string, program: Command): Error {

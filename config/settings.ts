@@ -83,7 +83,7 @@ export function readSettings<const S extends Settings>(options: ReadOptions<S>):
   const { process, settings, flags, env, file, contradictions } = options;
   const problems: Problem[] = fileProblems(settings, file);
   const values: Record<string, unknown> = {};
-  for (const { key, flag, variable, kind, default: fallback } of factsOf(settings)) {
+  for (const { key, flag, variable, kind, value: looks, default: fallback } of factsOf(settings)) {
     const { schema } = settings[key]!;
     const fromFile = (file?.value as Record<string, unknown> | undefined)?.[key];
     const [said, name, place] =
@@ -94,7 +94,9 @@ export function readSettings<const S extends Settings>(options: ReadOptions<S>):
           : [fromFile, key, file ? { file: file.file, ...file.position(key) } : {}];
     const value = said === undefined ? fallback : said;
     values[key] = value;
-    if (said !== undefined) problems.push(...check(schema, said).map((problem) => placed(problem, name, place)));
+    if (kind === 'pairs' && typeof said === 'string')
+      problems.push({ message: `${name} must be ${looks}, each name once, not ${JSON.stringify(said)}`, ...place });
+    else if (said !== undefined) problems.push(...check(schema, said).map((problem) => placed(problem, name, place)));
   }
   if (problems.length === 0) {
     for (const contradiction of contradictions) {
