@@ -5,6 +5,7 @@ import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Clock } from '#base/clock';
+import type { PosternError } from '#base/error';
 import type { Log } from '#base/log';
 import type { Authority } from '#ca';
 import { actorOf, assertAllowed, type Caller, callerOf, type Needs } from './caller.ts';
@@ -103,13 +104,21 @@ export function createApp(options: AppOptions): App {
         actor: actorOf(request.caller),
         reason: error.code,
         remote: request.context.remote,
-        details: { request: `${method} ${url.split('?', 1)[0]}`.slice(0, 300) },
+        details: { ...plainDetails(error), request: `${method} ${url.split('?', 1)[0]}`.slice(0, 300) },
       });
     }
     if (error.status === 429) reply.header('retry-after', '5');
     return reply.code(error.status).type('application/json').send(replyOf(error, request?.caller));
   }
   return app;
+}
+
+/** An error's details are safe to log, and so to keep; only what an event can carry. */
+function plainDetails({ details }: PosternError): Record<string, string | number | boolean> {
+  const plain = Object.entries(details).flatMap(([name, value]) =>
+    value === undefined || value === null ? [] : [[name, typeof value === 'string' ? value.slice(0, 1_000) : value]],
+  );
+  return Object.fromEntries(plain.slice(0, 16));
 }
 
 const noCompiler = () => (): never => {

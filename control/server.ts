@@ -6,6 +6,7 @@ import { openRecordStore } from '#audit';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
+import { readVersion } from '#base/version';
 import { openAuthority } from '#ca';
 import { type Address, formatAddress, namesOf, parseAddress, reachableAddress } from './address.ts';
 import { type App, createApp } from './app.ts';
@@ -21,7 +22,6 @@ import { createRateLimiter } from './rate.ts';
 import { registerRoutes } from './routes/index.ts';
 import { createServerIdentity, type ServerIdentity } from './server-identity.ts';
 import { openStore } from './store.ts';
-import { readVersion } from './version.ts';
 
 export interface ServerConfig {
   /** The folder that `postern ca init` made. */

@@ -1,6 +1,6 @@
 // Following decision records as they come in. A reader that is too slow is told how many it missed; it never holds anybody else up.
 import type { ServerResponse } from 'node:http';
-import type { RecordStore } from '#audit';
+import { matchesRecord, type RecordStore } from '#audit';
 import type { Clock } from '#base/clock';
 import { type DecisionRecord, type RecordQuery, wireVersion } from '#wire';
 import { fail } from './errors.ts';
@@ -37,7 +37,7 @@ export function createTails({ records, clock, trustDomain, limit }: TailsOptions
         isBlocked = !raw.write(`${JSON.stringify(record)}\n`);
       };
       const stop = records.tail((record) => {
-        if (!isMatch(record, query) || raw.writableEnded) return;
+        if (!matchesRecord(query, record) || raw.writableEnded) return;
         if (isBlocked) lost++;
         else write(record);
       });
@@ -60,24 +60,4 @@ export function createTails({ records, clock, trustDomain, limit }: TailsOptions
       for (const raw of [...open]) raw.end();
     },
   };
-}
-
-/** The same question as a query of kept records asks, put to one record. */
-export function isMatch(record: DecisionRecord, query: RecordQuery): boolean {
-  const time = Date.parse(record.time);
-  return (
-    (query.since === undefined || time >= query.since) &&
-    (query.until === undefined || time < query.until) &&
-    isLike(record.peer, query.peer) &&
-    isLike(record.to, query.service) &&
-    isLike(record.path, query.path) &&
-    (['decision', 'hop', 'rule', 'reason', 'id'] as const).every(
-      (field) => query[field] === undefined || query[field] === record[field],
-    )
-  );
-}
-
-function isLike(value: string | undefined, pattern: string | undefined): boolean {
-  if (pattern === undefined) return true;
-  return pattern.endsWith('*') ? (value ?? '').startsWith(pattern.slice(0, -1)) : value === pattern;
 }
