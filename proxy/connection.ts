@@ -1,0 +1,191 @@
+// One open socket and what is known about it. Writes of one event-loop turn leave in one system call; time limits are plain numbers that one
+// sweep looks at. Whatever the other side does, nothing is thrown from here: a broken socket ends in `closed`.
+import type { Socket } from 'node:net';
+
+/** What a codec does with a connection. */
+export interface ConnectionHandler {
+  read(bytes: Buffer): void;
+  /** The other side will send no more. */
+  ended(): void;
+  /** The socket is gone; called once. */
+  closed(): void;
+  /** What was written has left, after a `write` that said false. */
+  drained(): void;
+  /** `deadline` has passed. */
+  expired(): void;
+  /** Finish what runs, take nothing new, then close (drain, expiry near, trust changed). */
+  retire(): void;
+}
+
+export interface ConnectionOptions {
+  readonly id: string;
+  readonly socket: Socket;
+  readonly turn: Turn;
+  /** Bytes queued for writing above which `write` says false. */
+  readonly bufferBytes: number;
+}
+
+/** Pieces up to this many bytes in all are copied into one buffer; larger ones go out by one gathering write. */
+const copyLimit = 65_536;
+
+export class Connection {
+  readonly id: string;
+  readonly socket: Socket;
+  readonly remote: string;
+  handler: ConnectionHandler = idle;
+  /** Monotonic milliseconds at which `handler.expired` is called; 0 is never. */
+  deadline = 0;
+  /** Wall milliseconds: when to retire, and when to cut at the latest (the sooner of both identities' expiry). */
+  retireAt = Number.POSITIVE_INFINITY;
+  cutAt = Number.POSITIVE_INFINITY;
+  /** Verified identity at the other end, for bans; `undefined` on plain connections. */
+  peer: { readonly id: string; readonly serial: string } | undefined;
+  isRetired = false;
+  isClosed = false;
+  /** Why it broke, when it did: a code such as ECONNRESET. */
+  fault: NodeJS.ErrnoException | undefined;
+
+  readonly #turn: Turn;
+  readonly #bufferBytes: number;
+  #pieces: (string | Buffer)[] = [];
+  #queued = 0;
+  #isScheduled = false;
+  #isBlocked = false;
+  #isFinishing = false;
+
+  constructor({ id, socket, turn, bufferBytes }: ConnectionOptions) {
+    this.id = id;
+    this.socket = socket;
+    this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    this.#turn = turn;
+    this.#bufferBytes = bufferBytes;
+    socket.setNoDelay(true);
+    socket.on('data', (bytes: Buffer) => {
+      if (!this.#isFinishing || this.handler !== idle) this.handler.read(bytes);
+    });
+    socket.on('end', () => this.handler.ended());
+    socket.on('drain', () => this.#drained());
+    socket.on('error', (error) => {
+      this.fault ??= error;
+    });
+    socket.on('close', () => {
+      this.isClosed = true;
+      this.deadline = 0;
+      this.#pieces = [];
+      this.handler.closed();
+    });
+    if (socket.destroyed) this.isClosed = true;
+  }
+
+  /** Queues a piece for the end of this turn; strings are latin1. False: wait for `drained`. */
+  write(piece: string | Buffer): boolean {
+    if (this.isClosed || this.#isFinishing) return true;
+    this.#pieces.push(piece);
+    this.#queued += piece.length;
+    if (!this.#isScheduled) {
+      this.#isScheduled = true;
+      this.#turn.add(this);
+    }
+    if (this.#queued + this.socket.writableLength < this.#bufferBytes) return true;
+    this.#isBlocked = true;
+    return false;
+  }
+
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  /** Hands everything queued to the socket. */
+  flush(): void {
+    this.#isScheduled = false;
+    const pieces = this.#pieces;
+    if (pieces.length === 0 || this.isClosed) return;
+    const size = this.#queued;
+    this.#pieces = [];
+    this.#queued = 0;
+    const { socket } = this;
+    const only = pieces[0]!;
+    if (pieces.length === 1) typeof only === 'string' ? socket.write(only, 'latin1') : socket.write(only);
+    else if (size <= copyLimit) socket.write(joined(pieces, size));
+    else {
+      socket.cork();
+      for (const piece of pieces) typeof piece === 'string' ? socket.write(piece, 'latin1') : socket.write(piece);
+      socket.uncork();
+    }
+    if (this.#isBlocked && !socket.writableNeedDrain) this.#drained();
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.isClosed) this.socket.resume();
+  }
+
+  /** Sends what is queued and the end of our side. The caller keeps reading (and dropping) until the other side ends or a deadline. */
+  finish(): void {
+    if (this.#isFinishing || this.isClosed) return;
+    this.flush();
+    this.#isFinishing = true;
+    this.socket.end();
+    this.socket.resume();
+  }
+
+  /** Ends it now, unsent bytes included, so that the other side cannot take what it got for the whole. */
+  cut(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#pieces = [];
+    if ('encrypted' in this.socket) this.socket.destroy();
+    else this.socket.resetAndDestroy();
+  }
+
+  /** Takes nothing new from now on. */
+  retire(): void {
+    if (this.isRetired) return;
+    this.isRetired = true;
+    this.handler.retire();
+  }
+
+  #drained(): void {
+    if (!this.#isBlocked || this.#queued + this.socket.writableLength >= this.#bufferBytes) return;
+    this.#isBlocked = false;
+    this.handler.drained();
+  }
+}
+
+function joined(pieces: readonly (string | Buffer)[], size: number): Buffer {
+  const all = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const piece of pieces) at += typeof piece === 'string' ? all.write(piece, at, 'latin1') : piece.copy(all, at);
+  return all;
+}
+
+/** Flushes every connection written to in this turn of the event loop, at its end. */
+export interface Turn {
+  add(connection: { flush(): void }): void;
+}
+
+export function createTurn(): Turn {
+  let dirty: { flush(): void }[] = [];
+  const flushAll = (): void => {
+    const these = dirty;
+    dirty = [];
+    for (const connection of these) connection.flush();
+  };
+  return {
+    add(connection) {
+      if (dirty.push(connection) === 1) setImmediate(flushAll);
+    },
+  };
+}
+
+const idle: ConnectionHandler = {
+  read: () => undefined,
+  ended: () => undefined,
+  closed: () => undefined,
+  drained: () => undefined,
+  expired: () => undefined,
+  retire: () => undefined,
+};

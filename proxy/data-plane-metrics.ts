@@ -1,0 +1,119 @@
+// The numbers of the data plane. Labels come from closed sets (hops, decisions, status classes, error codes), never from what a peer sends.
+import type { Counter, Histogram, Metrics } from '#base/metrics';
+
+export type Hop = 'inbound' | 'outbound';
+
+export interface DataPlaneMetrics {
+  /** One finished exchange. */
+  exchange(o: { hop: Hop; decision: string; status: number | undefined; ms: number }): void;
+  denial(hop: Hop, reason: string): void;
+  connection(listener: Hop): void;
+  refused(reason: string): void;
+  limit(limit: string): void;
+  record(): void;
+  recordSuppressed(): void;
+  connectFailed(code: string): void;
+  retried(hop: Hop): void;
+  cut(reason: string): void;
+}
+
+const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export function createDataPlaneMetrics(
+  metrics: Metrics,
+  open: { readonly inbound: () => number; readonly outbound: () => number; readonly upstream: () => number },
+): DataPlaneMetrics {
+  const requests = metrics.counter({
+    name: 'postern_requests_total',
+    help: 'Exchanges that ended, by hop, decision and status class (none: no answer was sent).',
+    labels: ['hop', 'decision', 'status'],
+  });
+  const durations = metrics.histogram({
+    name: 'postern_request_duration_seconds',
+    help: 'From the request head to the end of the exchange.',
+    labels: ['hop'],
+    buckets: seconds,
+  });
+  const denials = metrics.counter({
+    name: 'postern_denials_total',
+    help: 'Requests refused by policy, by reason.',
+    labels: ['hop', 'reason'],
+  });
+  const connections = metrics.counter({
+    name: 'postern_connections_total',
+    help: 'Downstream connections accepted (inbound: after the handshake).',
+    labels: ['listener'],
+  });
+  const refused = metrics.counter({
+    name: 'postern_connections_refused_total',
+    help: 'Connections and handshakes refused on the inbound listener, by reason code.',
+    labels: ['reason'],
+  });
+  const limits = metrics.counter({
+    name: 'postern_limits_total',
+    help: 'How often a bound of the data plane has bitten.',
+    labels: ['limit'],
+  });
+  const records = metrics.counter({ name: 'postern_decision_records_total', help: 'Decision records written.' })();
+  const suppressed = metrics.counter({
+    name: 'postern_decision_records_suppressed_total',
+    help: 'Records of refused connections left out because there were too many in one second.',
+  })();
+  const connectFailures = metrics.counter({
+    name: 'postern_upstream_connect_failures_total',
+    help: 'Connections to an endpoint or the application that could not be made, by error code.',
+    labels: ['code'],
+  });
+  const retries = metrics.counter({
+    name: 'postern_retries_total',
+    help: 'Requests sent a second time because a used connection had died unanswered.',
+    labels: ['hop'],
+  });
+  const cuts = metrics.counter({
+    name: 'postern_connections_cut_total',
+    help: 'Connections and exchanges ended by us: expired, banned, policy-changed, drain.',
+    labels: ['reason'],
+  });
+  for (const [name, read] of Object.entries(open)) {
+    metrics.gauge({ name: `postern_connections_open_${name}`, help: `Open ${name} connections.`, read });
+  }
+  const requestChild = remember(requests);
+  const durationOf: Readonly<Record<Hop, Histogram>> = {
+    inbound: durations('inbound'),
+    outbound: durations('outbound'),
+  };
+  return {
+    exchange({ hop, decision, status, ms }) {
+      requestChild(hop, decision, classOf(status)).value++;
+      durationOf[hop].observe(ms / 1_000);
+    },
+    denial: (hop, reason) => void denials(hop, reason).value++,
+    connection: (listener) => void connections(listener).value++,
+    refused: (reason) => void refused(reason).value++,
+    limit: (limit) => void limits(limit).value++,
+    record: () => void records.value++,
+    recordSuppressed: () => void suppressed.value++,
+    connectFailed: (code) => void connectFailures(code).value++,
+    retried: (hop) => void retries(hop).value++,
+    cut: (reason) => void cuts(reason).value++,
+  };
+}
+
+function classOf(status: number | undefined): string {
+  return status === undefined ? 'none' : (classes[Math.floor(status / 100)] ?? 'none');
+}
+const classes: readonly string[] = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
+
+/** The children of a hot family without making their label text for each bump. */
+function remember(family: (...values: string[]) => Counter): (a: string, b: string, c: string) => Counter {
+  const known = new Map<string, Counter>();
+  return (a, b, c) => {
+    const key = `${a} ${b} ${c}`;
+    let child = known.get(key);
+    if (!child) {
+      child = family(a, b, c);
+      known.set(key, child);
+    }
+    return child;
+  };
+}

@@ -1,0 +1,281 @@
+// The data plane of one sidecar: its listeners, and what is in force behind them. Identity and configuration are replaced by single
+// assignments after everything new has been built, so a refused snapshot changes nothing.
+import { createSecureContext } from 'node:tls';
+import type { Clock } from '#base/clock';
+import { messageOf } from '#base/error';
+import type { Log } from '#base/log';
+import type { Metrics } from '#base/metrics';
+import { compileProgram } from '#policy';
+import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
+import type { Snapshot } from '#wire';
+import type { HostPort } from './agent/address.ts';
+import { createAuthorityParser } from './authority.ts';
+import { createBalancer } from './balance.ts';
+import { createTurn } from './connection.ts';
+import { createDataPlaneMetrics } from './data-plane-metrics.ts';
+import { fail } from './errors.ts';
+import { createIds, type RecordDraft } from './exchange-record.ts';
+import { isBanned } from './identity.ts';
+import { defaultLimits, type Limits } from './limits.ts';
+import { type InboundListener, type Listener, listenInbound, listenOutbound } from './listen.ts';
+import { createLive } from './live.ts';
+import type { Plane, View } from './plane.ts';
+import { buildRoutes } from './route.ts';
+import { type Credentials, createUpstreams } from './upstreams.ts';
+
+export interface DataPlaneOptions {
+  /** The application beside this proxy. */
+  readonly app: HostPort;
+  readonly inbound: HostPort;
+  readonly outbound: HostPort;
+  /** Ports of their own for services by name (their SPIFFE path). */
+  readonly upstreams: readonly { readonly name: string; readonly listen: HostPort }[];
+  readonly instance: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Called once for each exchange or refused connection, after it; must not throw or wait. */
+  readonly record: (record: RecordDraft) => void;
+  readonly limits?: Partial<Limits>;
+  /** The longest that running exchanges may go on after `drain`. */
+  readonly drainMs: number;
+}
+
+export interface Addresses {
+  readonly inbound: HostPort;
+  readonly outbound: HostPort;
+  readonly upstreams: readonly { readonly name: string; readonly address: HostPort }[];
+}
+
+export interface DataPlane {
+  /** For connections from now on; those made with the earlier one finish what they carry. */
+  setIdentity(identity: Identity): void;
+  /** In force on return, for running exchanges too. Throws `SNAPSHOT_REFUSED` and changes nothing. */
+  applySnapshot(snapshot: Snapshot): void;
+  /** Opens every listener or none. Throws `PROXY_LISTEN_FAILED`. */
+  listen(): Promise<Addresses>;
+  readonly counts: { readonly inbound: number; readonly outbound: number };
+  /** Whether requests can be served at all: an identity and a snapshot are there. */
+  readonly isReady: boolean;
+  /** Takes nothing new, lets exchanges end until `drainMs` have passed, then cuts. A second call cuts now. */
+  drain(): Promise<void>;
+  /** For the admin page: no secret in it. */
+  describe(): unknown;
+}
+
+export function createDataPlane(o: DataPlaneOptions): DataPlane {
+  const { clock, log } = o;
+  const limits: Limits = { ...defaultLimits, ...o.limits };
+  const monotonic = (): number => clock.monotonic();
+  let identity: Identity | undefined;
+  let view: View | undefined;
+  let credentials: Credentials | undefined;
+  let isDraining = false;
+  let inboundListener: InboundListener | undefined;
+  let listeners: Listener[] = [];
+  let drained: Promise<void> | undefined;
+
+  const live = createLive({ clock, onCut: (reason) => metrics.cut(reason) });
+  const metrics = createDataPlaneMetrics(o.metrics, {
+    inbound: () => live.count('inbound'),
+    outbound: () => live.count('outbound'),
+    upstream: () => live.count('upstream'),
+  });
+  const nextId = createIds({ random: o.random, now: clock.now() });
+  const turn = createTurn();
+  const balancer = createBalancer({ monotonic, random: o.random });
+  const upstreams = createUpstreams({
+    app: o.app,
+    limits,
+    clock,
+    turn,
+    live,
+    nextId,
+    credentials: () => credentials,
+    bans: () => view?.bans ?? noBans,
+    onLimit: metrics.limit,
+    onConnectFailed: metrics.connectFailed,
+  });
+  const plane: Plane = {
+    app: o.app,
+    instance: o.instance,
+    clock,
+    limits,
+    metrics,
+    live,
+    turn,
+    upstreams,
+    balancer,
+    nextId,
+    parseAuthority: createAuthorityParser(),
+    record: o.record,
+    identity: () => identity,
+    view: () => view,
+  };
+
+  /** Builds both sides' TLS contexts; throws before anything is changed. */
+  const contextsOf = (own: Identity, bundle: TrustBundle) => {
+    const options = tlsContext({ identity: own, bundle });
+    const generation = (credentials?.generation ?? 0) + 1;
+    return { options, credentials: { identity: own, bundle, context: createSecureContext(options), generation } };
+  };
+  const useContexts = (contexts: ReturnType<typeof contextsOf>): void => {
+    credentials = contexts.credentials;
+    inboundListener?.useContext(contexts.options);
+    upstreams.renewed();
+  };
+
+  return {
+    get counts() {
+      return { inbound: live.count('inbound'), outbound: live.count('upstream') };
+    },
+    get isReady() {
+      return view !== undefined && credentials !== undefined && !isDraining;
+    },
+    setIdentity(next) {
+      const contexts = view && contextsOf(next, view.bundle);
+      identity = next;
+      if (contexts) useContexts(contexts);
+    },
+    applySnapshot(snapshot) {
+      const refuse = (reason: string, cause?: unknown): never => {
+        throw fail('SNAPSHOT_REFUSED', { revision: snapshot.revision, reason }, { cause });
+      };
+      if (!identity) throw refuse('this proxy has no identity yet');
+      if (snapshot.service !== identity.id.uri) refuse(`it is for ${snapshot.service}`);
+      if (view && snapshot.revision < view.revision) refuse(`revision ${view.revision} is in force already`);
+      let next: View;
+      let contexts: ReturnType<typeof contextsOf> | undefined;
+      try {
+        next = viewOf(snapshot, identity.id.trustDomain);
+        if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity, next.bundle);
+      } catch (thrown) {
+        throw refuse(messageOf(thrown), thrown);
+      }
+      const before = view;
+      view = next;
+      if (contexts) useContexts(contexts);
+      balancer.keep(
+        new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
+      );
+      live.recheck();
+      live.cutPeers((peer) => isBanned(next.bans, peer));
+      if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
+    },
+    async listen() {
+      const shared = { plane, log, isDraining: () => isDraining };
+      const opening = await Promise.allSettled([
+        listenInbound(o.inbound, shared),
+        listenOutbound(o.outbound, shared),
+        ...o.upstreams.map(({ name, listen }) => listenOutbound(listen, { ...shared, service: name })),
+      ]);
+      const refused = opening.find((one) => one.status === 'rejected');
+      const opened = opening.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+      if (refused) {
+        for (const listener of opened) listener.stop();
+        throw refused.reason;
+      }
+      listeners = opened;
+      inboundListener = opened[0] as InboundListener;
+      if (credentials) inboundListener.useContext(tlsContext(credentials));
+      const [inbound, outbound, ...others] = opened.map(({ address }) => address);
+      return {
+        inbound: inbound!,
+        outbound: outbound!,
+        upstreams: o.upstreams.map(({ name }, index) => ({ name, address: others[index]! })),
+      };
+    },
+    drain() {
+      if (isDraining) cutAll();
+      isDraining = true;
+      drained ??= drainAll();
+      return drained;
+    },
+    describe: () => ({
+      revision: view?.revision,
+      isDraining,
+      connections: {
+        inbound: live.count('inbound'),
+        outbound: live.count('outbound'),
+        upstream: live.count('upstream'),
+      },
+      exchanges: live.exchanges.size,
+      pools: upstreams.pools,
+      ejected: balancer.ejected(),
+      policyRevision: view?.program.revision,
+      services: view?.routes.destinations.map(({ id, hosts, endpoints }) => ({ id: id.uri, hosts, endpoints })),
+      peers: [...live.all('inbound')]
+        .slice(0, 1_000)
+        .map(({ id, peer, remote, cutAt }) => ({ id, peer, remote, cutAt })),
+      limits,
+    }),
+  };
+
+  function retireAll(kinds: readonly ('inbound' | 'outbound' | 'upstream')[]): void {
+    for (const kind of kinds) for (const connection of [...live.all(kind)]) connection.retire();
+  }
+
+  function cutAll(): void {
+    for (const kind of ['inbound', 'outbound', 'upstream'] as const)
+      for (const connection of [...live.all(kind)]) {
+        connection.cut();
+        metrics.cut('drain');
+      }
+  }
+
+  /** Inbound first: to finish what it was asked, the application may still have to call others. */
+  async function drainAll(): Promise<void> {
+    const end = monotonic() + o.drainMs;
+    const [inbound, ...outbound] = listeners;
+    inbound?.stop();
+    retireAll(['inbound']);
+    await until(() => live.count('inbound') === 0, end);
+    for (const listener of outbound) listener.stop();
+    retireAll(['outbound']);
+    await until(() => live.count('outbound') === 0, end);
+    upstreams.retire();
+    retireAll(['upstream']);
+    await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));
+    cutAll();
+    live.close();
+  }
+
+  /** Looks every few milliseconds; drains are rare and short. */
+  function until(isDone: () => boolean, end: number): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (isDone() || monotonic() >= end) resolve();
+        else clock.after(20, look);
+      };
+      look();
+    });
+  }
+}
+
+const noBans = { ids: new Set<string>(), serials: new Set<string>() };
+
+function viewOf(snapshot: Snapshot, trustDomain: string): View {
+  const bundle = parseBundle(trustDomain, snapshot.bundle);
+  if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
+  return {
+    revision: snapshot.revision,
+    bundle,
+    program: compileProgram(snapshot.policy),
+    routes: buildRoutes(snapshot.services),
+    bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
+  };
+}
+
+const namesOf = ({ roots }: TrustBundle): string[] => roots.map((der) => Buffer.from(der).toString('base64'));
+
+function isSameTrust(one: TrustBundle, other: TrustBundle): boolean {
+  return namesOf(one).sort().join() === namesOf(other).sort().join();
+}
+
+/** Whether a root that connections may have been verified with is trusted no more. */
+function lostRoot(before: TrustBundle, after: TrustBundle): boolean {
+  const still = new Set(namesOf(after));
+  return namesOf(before).some((root) => !still.has(root));
+}

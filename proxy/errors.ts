@@ -1,0 +1,139 @@
+// Why a connection, a request or a call onward failed. Codes are audit reasons, metric labels and the `code` of error replies.
+import { defineErrors } from '#base/error';
+
+const refused = 'the request was refused';
+
+export const proxyErrors = {
+  LIMIT_CONNECTIONS: {
+    message: 'too many connections are open (at most {limit})',
+    hint: 'raise limits.connections, or spread the load over more instances',
+    status: 503,
+    retryable: true,
+  },
+  LIMIT_HANDSHAKES: {
+    message: 'too many TLS handshakes are in progress (at most {limit})',
+    status: 503,
+    retryable: true,
+  },
+
+  TLS_HANDSHAKE_TIMEOUT: { message: 'the TLS handshake took longer than {ms} ms', status: 400, retryable: true },
+  TLS_HANDSHAKE_FAILED: { message: 'the TLS handshake failed: {reason}', status: 400, retryable: false },
+  TLS_HANDSHAKE_CLOSED: { message: 'the caller closed before the TLS handshake ended', status: 400, retryable: true },
+  TLS_NOT_TLS: { message: 'the first bytes were not TLS', status: 400, retryable: false },
+  TLS_VERSION_UNSUPPORTED: { message: 'the caller does not speak TLS 1.3', status: 400, retryable: false },
+  TLS_ALPN_UNSUPPORTED: {
+    message: 'the caller does not offer http/1.1 by ALPN',
+    hint: 'offer the protocol http/1.1 in the TLS handshake',
+    status: 400,
+    retryable: false,
+  },
+  TLS_CERTIFICATE_MISSING: { message: 'the caller sent no certificate', status: 401, retryable: false },
+  TLS_CERTIFICATE_EXPIRED: { message: 'the certificate has expired', status: 401, retryable: false },
+  TLS_CERTIFICATE_NOT_YET_VALID: {
+    message: 'the certificate is not valid yet',
+    hint: 'compare the clocks of both machines',
+    status: 401,
+    retryable: true,
+  },
+  TLS_CERTIFICATE_UNTRUSTED: { message: 'the certificate is refused: {reason}', status: 401, retryable: false },
+  TLS_NOT_READY: { message: 'this proxy has no identity or no trust bundle yet', status: 503, retryable: true },
+  PEER_BANNED: { message: '{id} is banned', status: 403, retryable: false },
+
+  HTTP_REQUEST_INVALID: { message: 'the request is not valid HTTP/1.1: {reason}', status: 400, retryable: false },
+  HTTP_TARGET_INVALID: { message: 'the request target is refused: {reason}', status: 400, retryable: false },
+  HTTP_HEADER_REFUSED: { message: 'the header {name} is refused: {reason}', status: 400, retryable: false },
+  HTTP_BODY_INVALID: { message: 'the request body is not valid HTTP/1.1: {reason}', status: 400, retryable: false },
+  HTTP_URI_TOO_LONG: { message: 'the request target is longer than {limit} bytes', status: 414, retryable: false },
+  HTTP_HEAD_TOO_LARGE: { message: 'the request head is larger than {limit}', status: 431, retryable: false },
+  HTTP_VERSION_UNSUPPORTED: { message: 'only HTTP/1.1 and HTTP/1.0 are spoken here', status: 505, retryable: false },
+  HTTP_METHOD_UNSUPPORTED: { message: 'the method is not supported', status: 501, retryable: false },
+  HTTP_METHOD_REFUSED: { message: 'the method {method} is never forwarded', status: 405, retryable: false },
+  HTTP_CODING_UNSUPPORTED: { message: 'only the transfer coding chunked is supported', status: 501, retryable: false },
+  HTTP_UPGRADE_REFUSED: { message: 'a protocol upgrade is not allowed here', status: 501, retryable: false },
+  HTTP_EXPECTATION_FAILED: { message: 'the only expectation met is 100-continue', status: 417, retryable: false },
+  HTTP_TIMEOUT: { message: 'the {what} took longer than {ms} ms', status: 408, retryable: true },
+  DOWNSTREAM_CLOSED: { message: 'the caller went away', status: 499, retryable: true },
+
+  ACCESS_DENIED: {
+    message: 'access is denied by policy',
+    hint: 'run: postern policy why {from} {to} {method} {path}',
+    status: 403,
+    retryable: false,
+    exposed: 'access is denied',
+  },
+  PROXY_NOT_READY: {
+    message: 'this proxy has no configuration from the control plane yet',
+    hint: 'look at the sidecar log; run: postern status',
+    status: 503,
+    retryable: true,
+  },
+  SERVICE_UNKNOWN: {
+    message: 'no service is known here by the name {host}{suggestion}',
+    hint: 'run: postern status; a proxy knows only services that have enrolled and that a policy may let it call',
+    status: 404,
+    retryable: false,
+  },
+  SERVICE_WITHOUT_ENDPOINTS: {
+    message: 'no instance of {service} is running',
+    hint: 'run: postern status',
+    status: 503,
+    retryable: true,
+  },
+
+  UPSTREAM_CONNECT_FAILED: {
+    message: 'cannot connect to {service} at {endpoint}: {reason}',
+    status: 503,
+    retryable: true,
+  },
+  UPSTREAM_TIMEOUT: { message: '{service} did not answer within {ms} ms', status: 504, retryable: true },
+  UPSTREAM_IDENTITY_WRONG: {
+    message: '{endpoint} did not prove that it is {service}: {reason}',
+    hint: 'another program may hold that address, or its certificate has expired; run: postern status',
+    status: 502,
+    retryable: true,
+  },
+  UPSTREAM_CLOSED: {
+    message: '{service} closed the connection before it answered in full',
+    status: 502,
+    retryable: true,
+  },
+  UPSTREAM_REPLY_INVALID: {
+    message: 'the answer of {service} is not valid HTTP/1.1: {reason}',
+    status: 502,
+    retryable: false,
+  },
+  UPSTREAM_OVERLOADED: {
+    message: 'too many requests wait for a connection to {service}',
+    status: 503,
+    retryable: true,
+  },
+  APP_CONNECT_FAILED: {
+    message: 'the application at {endpoint} cannot be reached: {reason}',
+    hint: 'check that the application runs and listens where --app says',
+    status: 503,
+    retryable: true,
+  },
+  APP_TIMEOUT: { message: 'the application did not answer within {ms} ms', status: 504, retryable: true },
+  APP_CLOSED: {
+    message: 'the application closed the connection before it answered in full',
+    status: 502,
+    retryable: true,
+  },
+  APP_REPLY_INVALID: {
+    message: 'the answer of the application is not valid HTTP/1.1: {reason}',
+    status: 502,
+    retryable: false,
+  },
+  APP_OVERLOADED: { message: 'too many requests wait for the application', status: 503, retryable: true },
+
+  PROXY_FAULT: { message: 'the proxy failed: {reason}', status: 500, retryable: true, exposed: refused },
+  PROXY_LISTEN_FAILED: {
+    message: 'cannot listen on {address}: {reason}',
+    hint: 'another program may hold the port; choose another, or 0 for any free one',
+    status: 500,
+    retryable: true,
+  },
+  SNAPSHOT_REFUSED: { message: 'snapshot {revision} is refused: {reason}', status: 400, retryable: false },
+} as const;
+
+export const fail = defineErrors(proxyErrors);

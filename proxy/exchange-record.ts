@@ -1,0 +1,104 @@
+// The decision record of one exchange or connection: opened first, closed exactly once, written after the exchange and never waited for.
+import type { Decision } from '#policy';
+import type { DecisionRecord } from '#wire';
+import { wireVersion } from '#wire';
+import type { Hop } from './data-plane-metrics.ts';
+import type { Exchange } from './exchange.ts';
+import type { RequestHead } from './request-head.ts';
+import { valuesOf } from './request-head.ts';
+
+export type RecordDraft = Omit<DecisionRecord, 'v' | 'seq'>;
+type Writable = { -readonly [K in keyof RecordDraft]: RecordDraft[K] };
+
+export interface RecordOptions {
+  readonly id: string;
+  readonly hop: Hop;
+  readonly kind: 'exchange' | 'connection';
+  readonly instance: string;
+  /** SPIFFE ID of this proxy. */
+  readonly service: string;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly connection: string;
+  readonly remote: string;
+  readonly peer?: { readonly uri: string; readonly serial: string } | undefined;
+  readonly to?: string | undefined;
+  readonly head?: RequestHead | undefined;
+}
+
+/** The version of the record's shape is the wire's. */
+export const recordVersion = wireVersion;
+
+export function openRecord(o: RecordOptions): Writable {
+  const record: Writable = {
+    id: o.id,
+    time: new Date(o.at).toISOString(),
+    instance: o.instance,
+    service: o.service,
+    hop: o.hop,
+    kind: o.kind,
+    connection: o.connection,
+    remote: o.remote,
+    decision: 'error',
+    reason: 'PROXY_FAULT',
+    bytesIn: 0,
+    bytesOut: 0,
+    ms: 0,
+  };
+  if (o.peer) {
+    record.peer = o.peer.uri;
+    record.serial = o.peer.serial;
+  }
+  if (o.to !== undefined) record.to = o.to;
+  if (o.head) {
+    record.method = o.head.method;
+    record.host = o.head.authority;
+    record.path = o.head.path;
+    const traceId = traceIdOf(o.head);
+    if (traceId) record.traceId = traceId;
+  }
+  return record;
+}
+
+export function noteDecision(record: Writable, decision: Decision): void {
+  record.decision = decision.effect;
+  record.reason = decision.reason;
+  if (decision.rule !== undefined) record.rule = decision.rule;
+  if (decision.matched.length > 0) record.matched = decision.matched;
+  if (decision.shadow.length > 0) record.shadow = decision.shadow;
+  record.policyRevision = decision.revision;
+}
+
+/** A fault after or instead of the decision; the rule that allowed stays in the record. */
+export function noteFault(record: Writable, code: string): void {
+  record.decision = 'error';
+  record.reason = code;
+}
+
+/** Fills in what only the end knows. */
+export function noteEnd(record: Writable, exchange: Exchange, ms: number): void {
+  record.ms = ms;
+  record.bytesIn = exchange.bytesIn;
+  record.bytesOut = exchange.bytesOut;
+  if (exchange.status !== undefined) record.status = exchange.status;
+  if (exchange.sentAt !== undefined && exchange.answeredAt !== undefined)
+    record.upstreamMs = Math.max(0, exchange.answeredAt - exchange.sentAt);
+}
+
+/** The trace id of a W3C traceparent (version 00), when there is exactly one valid one. */
+function traceIdOf(head: RequestHead): string | undefined {
+  const [value, more] = valuesOf(head.fields, 'traceparent');
+  if (value === undefined || more !== undefined) return undefined;
+  return /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(value)?.[1];
+}
+
+/** Decision ids: a random prefix for each process and a counter, so that they are unique and cost no cryptography. */
+export function createIds(o: { readonly random: () => number; readonly now: number }): () => string {
+  const part = (): string =>
+    Math.floor(o.random() * 36 ** 4)
+      .toString(36)
+      .padStart(4, '0');
+  const prefix = `${Math.floor(o.now / 1_000).toString(36)}${part()}${part()}`;
+  let count = 0;
+  return () => `${prefix}-${(count++).toString(36)}`;
+}

@@ -1,0 +1,192 @@
+// One request and its response between a downstream and an upstream, whatever protocols those speak. Passes bytes and back-pressure on as they
+// come and keeps none. Codecs call it; it calls codecs. There is one such object for each exchange, and no stream object at all.
+import type { PosternError } from '#base/error';
+import { fail } from './errors.ts';
+import type { FieldList, RequestHead } from './request-head.ts';
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly reason: string;
+  /** End-to-end fields without Content-Length. */
+  readonly fields: FieldList;
+  /** Declared bytes (for HEAD and 304: of the body that is not sent), or `unknownLength`. */
+  readonly length: number;
+}
+
+/** The caller's side of one exchange, as its codec offers it. */
+export interface Downstream {
+  /** An interim (1xx) response. */
+  inform(head: ResponseHead): void;
+  head(head: ResponseHead): void;
+  /** False: call again only after `downstreamReady`. */
+  data(bytes: Buffer): boolean;
+  end(trailers: FieldList): void;
+  /** The response cannot be completed; the caller must be able to tell. */
+  abort(): void;
+  pauseRequest(): void;
+  /** Also begins the body: nothing of it is read before. */
+  resumeRequest(): void;
+}
+
+/** The called side of one exchange. Its head has been sent. */
+export interface Upstream {
+  /** False: call again only after `upstreamReady`. */
+  data(bytes: Buffer): boolean;
+  end(trailers: FieldList): void;
+  /** Nobody waits for the answer any more. */
+  abort(): void;
+  pauseResponse(): void;
+  resumeResponse(): void;
+}
+
+export interface ExchangeOptions {
+  readonly head: RequestHead;
+  readonly downstream: Downstream;
+  /** The response's fields as the caller may see them. */
+  readonly responseFields: (fields: FieldList) => FieldList;
+  readonly monotonic: () => number;
+}
+
+export class Exchange {
+  readonly head: RequestHead;
+  readonly downstream: Downstream;
+  status: number | undefined;
+  bytesIn = 0;
+  bytesOut = 0;
+  readonly startedAt: number;
+  sentAt: number | undefined;
+  answeredAt: number | undefined;
+  /** Nothing more can be done for the caller. */
+  isOver = false;
+  /** Set by the hop while it runs: decides again and cuts when now denied. */
+  recheck: (() => void) | undefined;
+
+  readonly #responseFields: ExchangeOptions['responseFields'];
+  readonly #monotonic: () => number;
+  #upstream: Upstream | undefined;
+  #settle: ((outcome: 'done' | 'again' | PosternError) => void) | undefined;
+  #requestEnded: boolean;
+  #fault: PosternError | undefined;
+
+  constructor({ head, downstream, responseFields, monotonic }: ExchangeOptions) {
+    this.head = head;
+    this.downstream = downstream;
+    this.#responseFields = responseFields;
+    this.#monotonic = monotonic;
+    this.#requestEnded = head.length === 0;
+    this.startedAt = monotonic();
+  }
+
+  get hasAnswered(): boolean {
+    return this.status !== undefined;
+  }
+
+  /** Whether sending the same request a second time can do no harm: idempotent (RFC 9110 section 9.2.2) and nothing of a body is gone. */
+  get isRepeatable(): boolean {
+    return this.head.length === 0 && repeatable.has(this.head.method);
+  }
+
+  /**
+   * Sends the request to an upstream made by `start` and relays until the end. `again`: the upstream was gone before it could process
+   * anything, nothing has been answered, and the request may be sent once more. Rejects with why it failed.
+   */
+  relay(start: (exchange: Exchange) => Upstream): Promise<'done' | 'again'> {
+    return new Promise((resolve, reject) => {
+      if (this.isOver || this.#fault) return reject(this.#fault ?? fail('DOWNSTREAM_CLOSED'));
+      this.#settle = (outcome) => {
+        this.#settle = undefined;
+        this.#upstream = undefined;
+        if (typeof outcome === 'string') resolve(outcome);
+        else reject(outcome);
+      };
+      this.sentAt = this.#monotonic();
+      this.#upstream = start(this);
+      if (!this.#requestEnded) this.downstream.resumeRequest();
+    });
+  }
+
+  /** Answers with a whole response of our own. Does nothing once an answer has begun. */
+  reply(head: ResponseHead, body: Buffer): void {
+    if (this.isOver || this.hasAnswered) return;
+    this.isOver = true;
+    this.status = head.status;
+    this.downstream.head(head);
+    if (body.length > 0 && this.head.method !== 'HEAD') {
+      this.bytesOut = body.length;
+      this.downstream.data(body);
+    }
+    this.downstream.end([]);
+  }
+
+  /** Ends it at once on both sides; what the caller has of the response stays incomplete. */
+  cut(fault: PosternError): void {
+    if (this.isOver && !this.#settle) return;
+    this.#fault = fault;
+    this.#upstream?.abort();
+    if (this.hasAnswered) {
+      this.isOver = true;
+      this.downstream.abort();
+    }
+    this.#settle?.(fault);
+  }
+
+  requestData(bytes: Buffer): void {
+    this.bytesIn += bytes.length;
+    if (this.#upstream && !this.#upstream.data(bytes)) this.downstream.pauseRequest();
+  }
+
+  requestEnd(trailers: FieldList): void {
+    this.#requestEnded = true;
+    this.#upstream?.end(trailers);
+  }
+
+  /** The caller is gone, or its body is not valid. */
+  requestAbort(fault: PosternError): void {
+    if (this.isOver) return;
+    this.#fault = fault;
+    this.isOver = fault.code === 'DOWNSTREAM_CLOSED' || this.hasAnswered;
+    this.#upstream?.abort();
+    if (this.hasAnswered) this.downstream.abort();
+    this.#settle?.(fault);
+  }
+
+  downstreamReady(): void {
+    this.#upstream?.resumeResponse();
+  }
+
+  upstreamReady(): void {
+    if (!this.#requestEnded) this.downstream.resumeRequest();
+  }
+
+  responseInform(head: ResponseHead): void {
+    this.downstream.inform({ ...head, fields: this.#responseFields(head.fields) });
+  }
+
+  responseHead(head: ResponseHead): void {
+    this.status = head.status;
+    this.answeredAt = this.#monotonic();
+    this.downstream.head({ ...head, fields: this.#responseFields(head.fields) });
+  }
+
+  responseData(bytes: Buffer): void {
+    this.bytesOut += bytes.length;
+    if (!this.downstream.data(bytes)) this.#upstream?.pauseResponse();
+  }
+
+  responseEnd(trailers: FieldList): void {
+    this.isOver = true;
+    this.downstream.end(trailers);
+    this.#settle?.('done');
+  }
+
+  /** `untouched`: the upstream was a used connection that died before a byte of an answer came. */
+  responseFail(fault: PosternError, untouched: boolean): void {
+    if (this.hasAnswered) {
+      this.isOver = true;
+      this.downstream.abort();
+    } else if (untouched && this.isRepeatable) return this.#settle?.('again');
+    this.#settle?.(fault);
+  }
+}
+
+const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

@@ -1,0 +1,370 @@
+// The server side of an HTTP/1.1 connection: reads requests one after the other and writes their responses in that order. At most one exchange
+// runs at a time; pipelined bytes wait, bounded, and then in the kernel. A connection whose state is in doubt is never used again.
+import type { PosternError } from '#base/error';
+import { isPosternError } from '#base/error';
+import type { Connection, ConnectionHandler } from '../connection.ts';
+import { fail } from '../errors.ts';
+import type { Downstream, Exchange, ResponseHead } from '../exchange.ts';
+import type { Limits } from '../limits.ts';
+import type { FieldList } from '../request-head.ts';
+import { unknownLength } from '../request-head.ts';
+import type { ChunkedReader } from './chunked.ts';
+import { createChunkedReader } from './chunked.ts';
+import { findHead } from './find-head.ts';
+import type { Http1Request } from './head.ts';
+import { parseRequestHead } from './head.ts';
+import { chunkedEnd, chunkHead, responseText } from './write.ts';
+
+export interface Http1DownstreamOptions {
+  readonly connection: Connection;
+  readonly limits: Limits;
+  readonly monotonic: () => number;
+  /** A request has come. Nothing of its body is read before `resumeRequest`. May throw `HTTP_*`: then `onInvalid` follows. */
+  readonly onRequest: (head: Http1Request, downstream: Downstream) => Exchange;
+  /** What came is not a request, or came too slowly: answer it once; the connection is then closed. */
+  readonly onInvalid: (fault: PosternError, downstream: Downstream) => void;
+  readonly onClosed: () => void;
+  /** Which of our own bounds has bitten. */
+  readonly onLimit: (limit: string) => void;
+}
+
+const nothing = Buffer.alloc(0);
+const methodOfInvalid = 'GET';
+
+export class Http1Downstream implements Downstream, ConnectionHandler {
+  readonly #o: Http1DownstreamOptions;
+  readonly #connection: Connection;
+  #pending: Buffer = nothing;
+  /** Where the request stands: its head awaited, its body read, or read in full; `closing` drops whatever comes. */
+  #phase: 'head' | 'body' | 'read' | 'closing' = 'head';
+  #exchange: Exchange | undefined;
+  #request: Http1Request | undefined;
+  #bodyLeft = 0;
+  #chunks: ChunkedReader | undefined;
+  #isHeld = true;
+  /** The response: not begun, begun, ended. */
+  #response: 'none' | 'begun' | 'ended' = 'none';
+  #framing: 'length' | 'chunked' | 'close' | 'none' = 'none';
+  #keepAlive = false;
+  #hasEnded = false;
+  #isAdvancing = false;
+  #isPaused = false;
+  #bytesSinceMark = 0;
+
+  constructor(options: Http1DownstreamOptions) {
+    this.#o = options;
+    this.#connection = options.connection;
+    this.#connection.handler = this;
+    this.#awaitHead(options.limits.headMs);
+  }
+
+  get isIdle(): boolean {
+    return this.#phase === 'head' && this.#pending.length === 0;
+  }
+
+  // What the connection says.
+
+  read(bytes: Buffer): void {
+    if (this.#phase === 'closing') return;
+    if (this.#phase === 'head' && this.#pending.length === 0) this.#deadlineIn(this.#o.limits.headMs);
+    this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
+    this.#advance();
+  }
+
+  ended(): void {
+    this.#hasEnded = true;
+    this.#advance();
+  }
+
+  closed(): void {
+    const exchange = this.#exchange;
+    this.#phase = 'closing';
+    this.#exchange = undefined;
+    if (exchange && this.#response !== 'ended') exchange.requestAbort(fail('DOWNSTREAM_CLOSED'));
+    this.#o.onClosed();
+  }
+
+  drained(): void {
+    if (this.#phase !== 'head') this.#connection.deadline = 0;
+    if (this.#phase === 'body') this.#markBody();
+    this.#exchange?.downstreamReady();
+  }
+
+  expired(): void {
+    const { limits, onLimit } = this.#o;
+    if (this.#phase === 'closing') return this.#connection.cut();
+    if (this.#connection.isBlocked) {
+      onLimit('write');
+      this.#exchange?.requestAbort(fail('HTTP_TIMEOUT', { what: 'reading of the response', ms: limits.writeMs }));
+      return this.#connection.cut();
+    }
+    if (this.#phase === 'body') {
+      if (this.#bytesSinceMark >= limits.bodyBytes || this.#isHeld) return this.#markBody();
+      onLimit('body');
+      return this.#breakBody(fail('HTTP_TIMEOUT', { what: 'request body', ms: limits.bodyMs }));
+    }
+    if (this.#phase !== 'head') return;
+    if (this.#pending.length === 0) return this.#close();
+    onLimit('head');
+    this.#invalid(fail('HTTP_TIMEOUT', { what: 'request head', ms: limits.headMs }));
+  }
+
+  retire(): void {
+    if (this.isIdle) this.#close();
+  }
+
+  // What the exchange says.
+
+  inform(head: ResponseHead): void {
+    if (this.#response !== 'none' || this.#request?.minor !== 1) return;
+    this.#connection.write(responseText(head, { framing: 'none', close: false, minor: 1 }));
+  }
+
+  head(head: ResponseHead): void {
+    if (this.#response !== 'none' || this.#phase === 'closing') return;
+    this.#response = 'begun';
+    const { minor, method } = this.#request ?? { minor: 1 as const, method: methodOfInvalid };
+    if (method === 'HEAD' || head.status === 204 || head.status === 304) this.#framing = 'none';
+    else if (head.length !== unknownLength) this.#framing = 'length';
+    else this.#framing = minor === 1 ? 'chunked' : 'close';
+    this.#keepAlive =
+      this.#keepAlive &&
+      this.#framing !== 'close' &&
+      !this.#connection.isRetired &&
+      (this.#phase === 'read' || this.#isDiscardable());
+    this.#connection.write(responseText(head, { framing: this.#framing, close: !this.#keepAlive, minor }));
+  }
+
+  data(bytes: Buffer): boolean {
+    if (this.#response !== 'begun' || bytes.length === 0) return true;
+    let more: boolean;
+    if (this.#framing === 'chunked') {
+      this.#connection.write(chunkHead(bytes.length));
+      this.#connection.write(bytes);
+      more = this.#connection.write('\r\n');
+    } else more = this.#connection.write(bytes);
+    if (!more) this.#deadlineIn(this.#o.limits.writeMs);
+    return more;
+  }
+
+  end(trailers: FieldList): void {
+    if (this.#response !== 'begun') return;
+    if (this.#framing === 'chunked') this.#connection.write(chunkedEnd(trailers));
+    this.#response = 'ended';
+    this.#exchange = undefined;
+    if (this.#phase === 'read') this.#next();
+    else if (!this.#keepAlive) this.#close();
+    else {
+      this.#isHeld = false;
+      this.#markBody();
+      this.#advance();
+    }
+  }
+
+  abort(): void {
+    this.#phase = 'closing';
+    this.#exchange = undefined;
+    this.#response = 'ended';
+    this.#connection.cut();
+  }
+
+  pauseRequest(): void {
+    this.#isHeld = true;
+    if (this.#phase === 'body') this.#connection.deadline = 0;
+  }
+
+  resumeRequest(): void {
+    this.#isHeld = false;
+    if (this.#phase !== 'body') return;
+    this.#markBody();
+    this.#advance();
+  }
+
+  // The bytes.
+
+  /** Reads as far as the phase allows; called again whenever one of its conditions has changed. */
+  #advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      while (this.#step());
+    } catch (thrown) {
+      this.#refuse(
+        isPosternError(thrown) ? thrown : fail('PROXY_FAULT', { reason: String(thrown) }, { cause: thrown }),
+      );
+    } finally {
+      this.#isAdvancing = false;
+    }
+    // Half-closed: what was asked in full is still answered (RFC 9112 section 9.6), anything else can no longer come.
+    if (this.#hasEnded && this.#phase === 'head') this.#close();
+    else if (this.#hasEnded && this.#phase === 'body' && !this.#isHeld) this.#gone();
+    this.#throttle();
+  }
+
+  #step(): boolean {
+    if (this.#phase === 'head') return this.#readHead();
+    if (this.#phase === 'body' && !this.#isHeld) return this.#readBody();
+    return false;
+  }
+
+  #readHead(): boolean {
+    if (this.#pending.length === 0) return false;
+    const { limits } = this.#o;
+    const found = findHead(this.#pending, 0, {
+      limit: limits.headBytes,
+      tooLarge: () => this.#headTooLarge(),
+      refuse: refuseRequest,
+    });
+    if (!found) return false;
+    const head = parseRequestHead(found.text, limits);
+    this.#pending = found.next === this.#pending.length ? nothing : this.#pending.subarray(found.next);
+    this.#request = head;
+    this.#response = 'none';
+    this.#keepAlive = head.keepAlive;
+    this.#isHeld = true;
+    this.#bodyLeft = head.length;
+    this.#chunks =
+      head.length === unknownLength
+        ? createChunkedReader({ trailerBytes: limits.trailerBytes, refuse: refuseBody })
+        : undefined;
+    this.#phase = head.length === 0 ? 'read' : 'body';
+    this.#connection.deadline = 0;
+    const exchange = this.#o.onRequest(head, this);
+    // It may have been answered in full already.
+    if (!exchange.isOver) this.#exchange = exchange;
+    return true;
+  }
+
+  #readBody(): boolean {
+    const bytes = this.#pending;
+    if (bytes.length === 0) return false;
+    if (!this.#chunks) {
+      const size = Math.min(bytes.length, this.#bodyLeft);
+      this.#bodyLeft -= size;
+      this.#consume(size);
+      if (this.#bodyLeft === 0) this.#phase = 'read';
+      this.#exchange?.requestData(size === bytes.length ? bytes : bytes.subarray(0, size));
+      if (this.#bodyLeft === 0) this.#bodyEnded([]);
+      return true;
+    }
+    const next = this.#chunks.step(bytes, 0);
+    this.#consume(next);
+    if (this.#chunks.done) {
+      this.#phase = 'read';
+      this.#bodyEnded(this.#chunks.trailers);
+      return true;
+    }
+    if (this.#chunks.piece) this.#exchange?.requestData(this.#chunks.piece);
+    return next > 0;
+  }
+
+  #consume(size: number): void {
+    this.#bytesSinceMark += size;
+    this.#pending = size === this.#pending.length ? nothing : this.#pending.subarray(size);
+  }
+
+  #bodyEnded(trailers: FieldList): void {
+    this.#connection.deadline = 0;
+    if (this.#response === 'ended') this.#next();
+    else this.#exchange?.requestEnd(trailers);
+  }
+
+  /** The request is read and the response written: on to the next request, or away. */
+  #next(): void {
+    if (!this.#keepAlive) return this.#close();
+    this.#phase = 'head';
+    this.#request = undefined;
+    this.#response = 'none';
+    this.#awaitHead(this.#pending.length > 0 ? this.#o.limits.headMs : this.#o.limits.idleMs);
+    this.#advance();
+    if (this.#connection.isRetired) this.retire();
+  }
+
+  /** Stops reading while more than a little waits here unparsed. */
+  #throttle(): void {
+    const full = this.#phase !== 'closing' && this.#pending.length >= this.#o.limits.bufferBytes / 2;
+    if (full === this.#isPaused) return;
+    this.#isPaused = full;
+    if (full) this.#connection.pause();
+    else this.#connection.resume();
+  }
+
+  #isDiscardable(): boolean {
+    return (
+      this.#phase === 'body' &&
+      !this.#request?.expectsContinue &&
+      !this.#chunks &&
+      this.#bodyLeft <= this.#o.limits.discardBytes
+    );
+  }
+
+  #refuse(fault: PosternError): void {
+    if (this.#phase === 'closing') return;
+    if (this.#response === 'ended') return this.#close();
+    if (this.#exchange) this.#breakBody(fault);
+    else this.#invalid(fault);
+  }
+
+  #breakBody(fault: PosternError): void {
+    this.#keepAlive = false;
+    const exchange = this.#exchange;
+    if (!exchange) return this.#close();
+    exchange.requestAbort(fault);
+  }
+
+  #invalid(fault: PosternError): void {
+    this.#keepAlive = false;
+    this.#exchange = undefined;
+    this.#request = undefined;
+    this.#response = 'none';
+    this.#o.onInvalid(fault, this);
+    this.#close();
+  }
+
+  #gone(): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#phase = 'closing';
+    exchange?.requestAbort(fail('DOWNSTREAM_CLOSED'));
+    this.#connection.cut();
+  }
+
+  /** Ends our side and drops what still comes for a moment, so that the answer is not lost to a reset. */
+  #close(): void {
+    if (this.#phase === 'closing') return;
+    this.#phase = 'closing';
+    this.#pending = nothing;
+    this.#isPaused = false;
+    this.#connection.finish();
+    this.#deadlineIn(2_000);
+  }
+
+  #headTooLarge(): never {
+    const { limits, onLimit } = this.#o;
+    onLimit('head');
+    const line = this.#pending.indexOf(13);
+    if (line < 0 || line > limits.uriBytes + 64) throw fail('HTTP_URI_TOO_LONG', { limit: limits.uriBytes });
+    throw fail('HTTP_HEAD_TOO_LARGE', { limit: `${limits.headBytes} bytes` });
+  }
+
+  #awaitHead(ms: number): void {
+    this.#deadlineIn(ms);
+  }
+
+  #markBody(): void {
+    this.#bytesSinceMark = 0;
+    this.#deadlineIn(this.#o.limits.bodyMs);
+  }
+
+  #deadlineIn(ms: number): void {
+    this.#connection.deadline = this.#o.monotonic() + ms;
+  }
+}
+
+function refuseRequest(reason: string): never {
+  throw fail('HTTP_REQUEST_INVALID', { reason });
+}
+
+function refuseBody(reason: string): never {
+  throw fail('HTTP_BODY_INVALID', { reason });
+}

@@ -1,0 +1,299 @@
+// The client side of an HTTP/1.1 connection: sends one request at a time and reads its response strictly. A connection on which anything
+// unexpected was seen is cut, never pooled, so that no caller can get another caller's answer.
+import type { PosternError } from '#base/error';
+import type { Connection, ConnectionHandler } from '../connection.ts';
+import type { Exchange, Upstream } from '../exchange.ts';
+import type { Limits } from '../limits.ts';
+import type { FieldList, RequestHead } from '../request-head.ts';
+import { unknownLength } from '../request-head.ts';
+import type { ChunkedReader } from './chunked.ts';
+import { createChunkedReader } from './chunked.ts';
+import { findHead } from './find-head.ts';
+import type { Http1Response } from './head.ts';
+import { parseResponseHead } from './head.ts';
+import { chunkedEnd, chunkHead, requestText } from './write.ts';
+
+/** What went wrong on the way up; the pool's owner words it for its hop. */
+export type UpstreamFault =
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'timeout'; readonly ms: number }
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+export interface Http1UpstreamOptions {
+  readonly connection: Connection;
+  readonly limits: Limits;
+  /** From the request's last byte to the response head. */
+  readonly responseMs: number;
+  readonly monotonic: () => number;
+  readonly faultOf: (fault: UpstreamFault) => PosternError;
+  /** The exchange is over and the connection can carry another one, idle at most so many milliseconds as the server announced. */
+  readonly onIdle: (upstream: Http1Upstream, announcedIdleMs: number | undefined) => void;
+  /** It will carry no further exchange. */
+  readonly onGone: (upstream: Http1Upstream) => void;
+}
+
+const nothing = Buffer.alloc(0);
+
+export class Http1Upstream implements Upstream, ConnectionHandler {
+  readonly connection: Connection;
+  readonly #o: Http1UpstreamOptions;
+  #exchange: Exchange | undefined;
+  #head: RequestHead | undefined;
+  #requestEnded = true;
+  #response: Http1Response | undefined;
+  #chunks: ChunkedReader | undefined;
+  #left = 0;
+  #pending: Buffer = nothing;
+  #isHeld = false;
+  #isPaused = false;
+  #isAdvancing = false;
+  #hasEnded = false;
+  #hasAnswered = false;
+  #wasUsed = false;
+  #interim = 0;
+  #isGone = false;
+
+  constructor(options: Http1UpstreamOptions) {
+    this.#o = options;
+    this.connection = options.connection;
+    this.connection.handler = this;
+  }
+
+  get isIdle(): boolean {
+    return !this.#exchange && !this.#isGone && !this.connection.isClosed && !this.connection.isRetired;
+  }
+
+  /** Sends the head; the body follows by `data` and `end` unless the head says that there is none. */
+  start(exchange: Exchange, fields: FieldList): this {
+    const { head } = exchange;
+    this.#exchange = exchange;
+    this.#head = head;
+    this.#requestEnded = head.length === 0;
+    this.#response = undefined;
+    this.#chunks = undefined;
+    this.#isHeld = false;
+    this.#hasAnswered = false;
+    this.#interim = 0;
+    this.connection.write(requestText(head, fields));
+    this.connection.deadline = 0;
+    if (this.#requestEnded) this.#deadlineIn(this.#o.responseMs);
+    return this;
+  }
+
+  // What the exchange says.
+
+  data(bytes: Buffer): boolean {
+    if (!this.#exchange || bytes.length === 0) return true;
+    let more: boolean;
+    if (this.#head?.length === unknownLength) {
+      this.connection.write(chunkHead(bytes.length));
+      this.connection.write(bytes);
+      more = this.connection.write('\r\n');
+    } else more = this.connection.write(bytes);
+    this.#deadlineIn(more ? this.#o.responseMs : this.#o.limits.writeMs);
+    return more;
+  }
+
+  end(trailers: FieldList): void {
+    if (!this.#exchange) return;
+    this.#requestEnded = true;
+    if (this.#head?.length === unknownLength) this.connection.write(chunkedEnd(trailers));
+    if (!this.#response) this.#deadlineIn(this.#o.responseMs);
+  }
+
+  abort(): void {
+    this.#exchange = undefined;
+    this.#leave();
+    this.connection.cut();
+  }
+
+  pauseResponse(): void {
+    this.#isHeld = true;
+    this.connection.deadline = 0;
+  }
+
+  resumeResponse(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#deadlineIn(this.#o.limits.streamMs);
+    this.#advance();
+  }
+
+  // What the connection says.
+
+  read(bytes: Buffer): void {
+    // Bytes that nobody asked for: the next caller must never take them for its answer.
+    if (!this.#exchange) return this.abort();
+    this.#hasAnswered = true;
+    this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
+    this.#advance();
+  }
+
+  ended(): void {
+    this.#hasEnded = true;
+    if (!this.#exchange) return this.abort();
+    this.#advance();
+  }
+
+  closed(): void {
+    this.#leave();
+    // Ended in good order while the caller reads slowly: what has come is still handed on.
+    if (this.#hasEnded && this.#isHeld && !this.connection.fault) return;
+    this.#fail({ kind: 'closed' });
+  }
+
+  drained(): void {
+    if (this.#exchange) this.#deadlineIn(this.#o.responseMs);
+    this.#exchange?.upstreamReady();
+  }
+
+  expired(): void {
+    if (!this.#exchange) return this.abort();
+    const { limits, responseMs } = this.#o;
+    this.#fail({ kind: 'timeout', ms: this.#response ? limits.streamMs : responseMs });
+  }
+
+  retire(): void {
+    if (this.#exchange) return;
+    this.#leave();
+    this.connection.finish();
+    this.#deadlineIn(1_000);
+  }
+
+  // The bytes.
+
+  #advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      while (this.#exchange && !this.#isHeld && this.#step());
+    } catch (thrown) {
+      this.#fail({ kind: 'invalid', reason: thrown instanceof Refusal ? thrown.message : 'it cannot be read' });
+    } finally {
+      this.#isAdvancing = false;
+    }
+    if (this.#hasEnded && this.#exchange && !this.#isHeld) this.#endedEarly();
+    this.#throttle();
+  }
+
+  #step(): boolean {
+    if (!this.#response) return this.#readHead();
+    const bytes = this.#pending;
+    if (bytes.length === 0) return false;
+    this.#deadlineIn(this.#o.limits.streamMs);
+    if (this.#chunks) {
+      const next = this.#chunks.step(bytes, 0);
+      this.#pending = bytes.subarray(next);
+      if (this.#chunks.done) this.#finish(this.#chunks.trailers);
+      else if (this.#chunks.piece) this.#exchange!.responseData(this.#chunks.piece);
+      return next > 0;
+    }
+    if (this.#left === unknownLength) {
+      this.#pending = nothing;
+      this.#exchange!.responseData(bytes);
+      return true;
+    }
+    const size = Math.min(bytes.length, this.#left);
+    this.#left -= size;
+    this.#pending = bytes.subarray(size);
+    this.#exchange!.responseData(size === bytes.length ? bytes : bytes.subarray(0, size));
+    if (this.#left === 0 && this.#exchange) this.#finish([]);
+    return true;
+  }
+
+  #readHead(): boolean {
+    if (this.#pending.length === 0) return false;
+    const { limits } = this.#o;
+    const found = findHead(this.#pending, 0, {
+      limit: limits.headBytes * 2,
+      tooLarge: () => refuse('its head is too large'),
+      refuse,
+    });
+    if (!found) return false;
+    const head = parseResponseHead(found.text, limits, refuse);
+    this.#pending = this.#pending.subarray(found.next);
+    if (head.status < 200) {
+      if (head.status === 101) refuse('it switches protocols unasked');
+      if (++this.#interim > limits.interim) refuse('it has too many interim responses');
+      this.#exchange!.responseInform(head);
+      return true;
+    }
+    this.#response = head;
+    const hasNoBody = this.#head!.method === 'HEAD' || head.status === 204 || head.status === 304 || head.length === 0;
+    if (head.chunked && !hasNoBody) this.#chunks = createChunkedReader({ trailerBytes: limits.trailerBytes, refuse });
+    this.#left = head.length;
+    this.#deadlineIn(limits.streamMs);
+    this.#exchange!.responseHead(head);
+    if (hasNoBody && this.#exchange) this.#finish([]);
+    return true;
+  }
+
+  /** The other side has ended: the end of the body when nothing else could tell, a broken response otherwise. */
+  #endedEarly(): void {
+    if (this.#response && this.#left === unknownLength && !this.#chunks) this.#finish([]);
+    else this.#fail({ kind: 'closed' });
+  }
+
+  #finish(trailers: FieldList): void {
+    const exchange = this.#exchange!;
+    const response = this.#response!;
+    const isDelimited =
+      this.#chunks !== undefined || response.length !== unknownLength || !hasBody(this.#head!, response);
+    const isReusable =
+      response.keepAlive &&
+      isDelimited &&
+      this.#requestEnded &&
+      this.#pending.length === 0 &&
+      !this.#hasEnded &&
+      !this.connection.isRetired;
+    this.#exchange = undefined;
+    this.#response = undefined;
+    this.connection.deadline = 0;
+    exchange.responseEnd(trailers);
+    if (isReusable) {
+      this.#wasUsed = true;
+      const seconds = response.keepAliveSeconds;
+      this.#o.onIdle(this, seconds === undefined || Number.isNaN(seconds) ? undefined : seconds * 1_000);
+    } else if (this.#requestEnded && this.#pending.length === 0) {
+      this.#leave();
+      this.connection.finish();
+      this.#deadlineIn(1_000);
+    } else this.abort();
+  }
+
+  #fail(fault: UpstreamFault): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#leave();
+    this.connection.cut();
+    exchange?.responseFail(this.#o.faultOf(fault), fault.kind === 'closed' && this.#wasUsed && !this.#hasAnswered);
+  }
+
+  #leave(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#o.onGone(this);
+  }
+
+  #throttle(): void {
+    const full = this.#pending.length >= this.#o.limits.bufferBytes / 2;
+    if (full === this.#isPaused || this.connection.isClosed) return;
+    this.#isPaused = full;
+    if (full) this.connection.pause();
+    else this.connection.resume();
+  }
+
+  #deadlineIn(ms: number): void {
+    this.connection.deadline = this.#o.monotonic() + ms;
+  }
+}
+
+function hasBody(head: RequestHead, response: Http1Response): boolean {
+  return head.method !== 'HEAD' && response.status !== 204 && response.status !== 304;
+}
+
+class Refusal extends Error {}
+
+function refuse(reason: string): never {
+  throw new Refusal(reason);
+}

@@ -1,0 +1,56 @@
+// A request that another service sends to ours: identity -> head -> policy -> route -> application -> record. This decision is the one that
+// counts, whatever the calling side has decided. Nothing is sent to the application before it.
+import type { Permit } from './authorize.ts';
+import { authorize } from './authorize.ts';
+import type { Connection } from './connection.ts';
+import { fail } from './errors.ts';
+import { fieldsForApp, fieldsFromApp } from './headers.ts';
+import { Http1Downstream } from './http1/downstream.ts';
+import type { Peer } from './identity.ts';
+import type { Plane } from './plane.ts';
+import { canonicalHead } from './request-head.ts';
+import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+
+/** Serves every request that comes over one verified connection. */
+export function serveInbound(o: { plane: Plane; connection: Connection; caller: Peer }): void {
+  const heard: Heard = { ...o, hop: 'inbound' };
+  const { plane, connection } = o;
+  new Http1Downstream({
+    connection,
+    limits: plane.limits,
+    monotonic: () => plane.clock.monotonic(),
+    onRequest: (raw, downstream) => {
+      const head = canonicalHead(raw, plane);
+      const exchange = createExchange(heard, { head, downstream, responseFields: fieldsFromApp });
+      void serve(heard, exchange, inbound);
+      return exchange;
+    },
+    onInvalid: (fault, downstream) => refuseInvalid(heard, fault, downstream),
+    onClosed: () => undefined,
+    onLimit: (limit) => plane.metrics.limit(limit),
+  });
+}
+
+async function inbound(running: Running): Promise<void> {
+  const { exchange, record } = running;
+  const { plane, caller } = running.heard;
+  const own = plane.identity();
+  const view = plane.view();
+  if (!own || !view || !caller) throw fail('PROXY_NOT_READY');
+  record.to = own.id.uri;
+  const permit = admit(
+    running,
+    ({ program }) => authorize({ program, from: caller, to: own.id.uri, port: plane.app.port, head: exchange.head }),
+    view,
+  );
+  if (!permit) return;
+  const app = routeToApp(permit, plane);
+  record.endpoint = app.address;
+  const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id });
+  await send(running, app.pool, fields);
+}
+
+/** There is one application; the permit is what opens the way to it. */
+function routeToApp(_permit: Permit, { app, upstreams }: Plane) {
+  return { address: `${app.host}:${app.port}`, pool: upstreams.app };
+}

@@ -1,0 +1,202 @@
+// The sockets that callers connect to. The inbound listener hands on only connections whose peer is verified; every other one leaves one
+// record (bounded in number) and one count with a stable reason.
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { isPosternError, messageOf, type PosternError } from '#base/error';
+import type { Log } from '#base/log';
+import { tlsServerPolicy } from '#spiffe';
+import { formatHostPort, type HostPort } from './agent/address.ts';
+import { Connection } from './connection.ts';
+import { linkProtocol } from './dial.ts';
+import { fail } from './errors.ts';
+import { noteFault, openRecord } from './exchange-record.ts';
+import { lifeOf, Peer } from './identity.ts';
+import { serveInbound } from './inbound.ts';
+import { serveOutbound } from './outbound.ts';
+import type { Plane } from './plane.ts';
+import { handshakeFault } from './tls-faults.ts';
+
+export interface Listener {
+  readonly address: HostPort;
+  /** Takes nothing new; resolves at once, open connections stay. */
+  stop(): void;
+}
+
+export interface InboundListener extends Listener {
+  /** For connections from now on. */
+  useContext(context: SecureContextOptions): void;
+}
+
+export interface ListenOptions {
+  readonly plane: Plane;
+  readonly log: Log;
+  readonly isDraining: () => boolean;
+}
+
+/** Plain loopback listener for the application's own calls; with `service`, the port of one declared upstream. */
+export async function listenOutbound(at: HostPort, o: ListenOptions & { service?: string }): Promise<Listener> {
+  const { plane } = o;
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (plane.live.count('outbound') >= plane.limits.connections) return turnAway(plane, socket);
+    const connection = connectionOn(plane, socket);
+    plane.live.add(connection, 'outbound');
+    plane.metrics.connection('outbound');
+    serveOutbound({ plane, connection, service: o.service });
+  });
+  return opened(server, at, o.log);
+}
+
+/** The mutual TLS listener. Before `useContext` every connection is refused. */
+export async function listenInbound(at: HostPort, o: ListenOptions): Promise<InboundListener> {
+  const { plane } = o;
+  const { limits } = plane;
+  let isReady = false;
+  let handshakes = 0;
+  const refuse = createRefuser(plane);
+  const tls = createTlsServer({
+    ...tlsServerPolicy,
+    handshakeTimeout: limits.handshakeMs,
+    ALPNProtocols: [linkProtocol],
+  });
+  const raw = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    socket.on('error', () => undefined);
+    const fault = cannotTake();
+    if (fault) {
+      socket.destroy();
+      return refuse(fault, remote);
+    }
+    handshakes++;
+    socket.once('close', () => ended(socket));
+    underway.add(socket);
+    tls.emit('connection', socket);
+  });
+  const underway = new Set<Socket>();
+  const ended = (socket: Socket): void => {
+    if (underway.delete(socket)) handshakes--;
+  };
+  const cannotTake = (): PosternError | undefined => {
+    if (!isReady || !plane.view() || !plane.identity()) return fail('TLS_NOT_READY');
+    if (plane.live.count('inbound') + handshakes >= limits.connections) {
+      plane.metrics.limit('connections');
+      return fail('LIMIT_CONNECTIONS', { limit: limits.connections });
+    }
+    if (handshakes >= limits.handshakes) {
+      plane.metrics.limit('handshakes');
+      return fail('LIMIT_HANDSHAKES', { limit: limits.handshakes });
+    }
+    return undefined;
+  };
+  tls.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    const remote = remoteOf(socket);
+    refuse(handshakeFault(error, socket, limits.handshakeMs), remote);
+    rawOf(socket, ended);
+    socket.destroy();
+  });
+  tls.on('secureConnection', (socket) => {
+    rawOf(socket, ended);
+    const connection = connectionOn(plane, socket);
+    // Registered before it is checked, so that a ban or a new view meanwhile cannot miss it.
+    plane.live.add(connection, 'inbound');
+    try {
+      const view = plane.view();
+      const identity = plane.identity();
+      if (!view || !identity) throw fail('TLS_NOT_READY');
+      const now = plane.clock.now();
+      const caller = Peer.read(socket, { bundle: view.bundle, bans: view.bans, now });
+      if (socket.alpnProtocol !== linkProtocol) throw fail('TLS_ALPN_UNSUPPORTED');
+      connection.peer = { id: caller.uri, serial: caller.serial };
+      Object.assign(connection, lifeOf(now, caller, identity));
+      plane.metrics.connection('inbound');
+      serveInbound({ plane, connection, caller });
+      if (o.isDraining()) connection.retire();
+    } catch (thrown) {
+      const fault = isPosternError(thrown) ? thrown : fail('PROXY_FAULT', { reason: messageOf(thrown) });
+      refuse(fault, connection.remote, connection.id);
+      connection.cut();
+    }
+  });
+  const listener = await opened(raw, at, o.log);
+  return {
+    ...listener,
+    useContext(context) {
+      tls.setSecureContext(context);
+      isReady = true;
+    },
+  };
+}
+
+function connectionOn(plane: Plane, socket: Socket): Connection {
+  return new Connection({ id: plane.nextId(), socket, turn: plane.turn, bufferBytes: plane.limits.bufferBytes });
+}
+
+function turnAway(plane: Plane, socket: Socket): void {
+  plane.metrics.limit('connections');
+  socket.on('error', () => undefined);
+  socket.destroy();
+}
+
+/** The remote address even of a TLS socket that is already being torn down. */
+function remoteOf(socket: TLSSocket): string {
+  const { remoteAddress, remotePort } = socket;
+  return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
+}
+
+function rawOf(socket: TLSSocket, run: (raw: Socket) => void): void {
+  const { _parent: raw } = socket as TLSSocket & { _parent?: Socket };
+  if (raw) run(raw);
+}
+
+/** Counts every refusal and records them, at most so many in one second. */
+function createRefuser(plane: Plane): (fault: PosternError, remote: string, connection?: string) => void {
+  let windowStart = 0;
+  let inWindow = 0;
+  return (fault, remote, connection = plane.nextId()) => {
+    plane.metrics.refused(fault.code);
+    const now = plane.clock.monotonic();
+    if (now - windowStart >= 1_000) {
+      windowStart = now;
+      inWindow = 0;
+    }
+    if (++inWindow > plane.limits.refusalsPerSecond) return plane.metrics.recordSuppressed();
+    const service = plane.identity()?.id.uri ?? '';
+    const record = openRecord({
+      id: plane.nextId(),
+      hop: 'inbound',
+      kind: 'connection',
+      instance: plane.instance,
+      service,
+      at: plane.clock.now(),
+      connection,
+      remote,
+      to: service,
+    });
+    noteFault(record, fault.code);
+    if (fault.code === 'PEER_BANNED') {
+      record.decision = 'deny';
+      if (typeof fault.details.id === 'string') record.peer = fault.details.id;
+    }
+    plane.metrics.record();
+    plane.record(record);
+  };
+}
+
+function opened(server: Server, at: HostPort, log: Log): Promise<Listener> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: NodeJS.ErrnoException): void =>
+      reject(
+        fail('PROXY_LISTEN_FAILED', { address: formatHostPort(at), reason: cause.code ?? cause.message }, { cause }),
+      );
+    server.once('error', failed);
+    server.listen({ host: at.host, port: at.port, backlog: 1_024 }, () => {
+      server.removeListener('error', failed);
+      // Out of file descriptors, for one: what is open goes on, and the listener stays.
+      server.on('error', (error) =>
+        log.error('a listener failed', { address: formatHostPort(at), reason: error.message }),
+      );
+      const bound = server.address();
+      const port = typeof bound === 'object' && bound ? bound.port : at.port;
+      resolve({ address: { host: at.host, port }, stop: () => void server.close() });
+    });
+  });
+}

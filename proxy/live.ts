@@ -1,0 +1,77 @@
+// Every connection and exchange that is open now, so that time limits, expiry, bans and changed policy reach what is already running.
+// One timer looks at all of them; each is registered before it is checked and leaves by itself when its socket is gone.
+import type { Clock } from '#base/clock';
+import type { Connection } from './connection.ts';
+import type { Exchange } from './exchange.ts';
+
+export type ConnectionKind = 'inbound' | 'outbound' | 'upstream';
+
+export interface LiveConnections {
+  add(connection: Connection, kind: ConnectionKind): void;
+  count(kind: ConnectionKind): number;
+  all(kind: ConnectionKind): Iterable<Connection>;
+  /** Cuts every connection whose peer the test names. */
+  cutPeers(isOut: (peer: { readonly id: string; readonly serial: string }) => boolean): number;
+  /** Runs until the result is removed. */
+  readonly exchanges: Set<Exchange>;
+  /** Lets every running exchange be decided again. */
+  recheck(): void;
+  close(): void;
+}
+
+/** How late a time limit may bite, milliseconds. */
+const sweepMs = 250;
+
+export function createLive(o: { readonly clock: Clock; readonly onCut: (reason: string) => void }): LiveConnections {
+  const kinds: Readonly<Record<ConnectionKind, Set<Connection>>> = {
+    inbound: new Set(),
+    outbound: new Set(),
+    upstream: new Set(),
+  };
+  const exchanges = new Set<Exchange>();
+
+  const sweep = (): void => {
+    const monotonic = o.clock.monotonic();
+    const wall = o.clock.now();
+    for (const set of Object.values(kinds)) {
+      for (const connection of set) {
+        if (connection.cutAt <= wall) {
+          o.onCut('expired');
+          connection.cut();
+        } else if (connection.retireAt <= wall) connection.retire();
+        if (connection.deadline === 0 || connection.deadline > monotonic) continue;
+        connection.deadline = 0;
+        connection.handler.expired();
+      }
+    }
+    cancel = o.clock.after(sweepMs, sweep);
+  };
+  let cancel = o.clock.after(sweepMs, sweep);
+
+  return {
+    exchanges,
+    add(connection, kind) {
+      if (connection.isClosed) return;
+      kinds[kind].add(connection);
+      connection.socket.once('close', () => kinds[kind].delete(connection));
+    },
+    count: (kind) => kinds[kind].size,
+    all: (kind) => kinds[kind],
+    cutPeers(isOut) {
+      let cut = 0;
+      for (const set of Object.values(kinds)) {
+        for (const connection of set) {
+          if (!connection.peer || !isOut(connection.peer)) continue;
+          connection.cut();
+          o.onCut('banned');
+          cut++;
+        }
+      }
+      return cut;
+    },
+    recheck() {
+      for (const exchange of [...exchanges]) exchange.recheck?.();
+    },
+    close: () => cancel(),
+  };
+}

@@ -1,0 +1,104 @@
+// A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> endpoint -> record. The
+// application reaches a service by HTTP_PROXY, by its name in the Host header, or by a port of its own.
+import { isPosternError, type PosternError } from '#base/error';
+import type { Permit } from './authorize.ts';
+import { authorize } from './authorize.ts';
+import type { Connection } from './connection.ts';
+import { fail } from './errors.ts';
+import { fieldsForPeer } from './headers.ts';
+import { Http1Downstream } from './http1/downstream.ts';
+import { Peer } from './identity.ts';
+import type { Plane, View } from './plane.ts';
+import { canonicalHead } from './request-head.ts';
+import { type Destination, type Endpoint, routeTo } from './route.ts';
+import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+
+/** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
+export function serveOutbound(o: { plane: Plane; connection: Connection; service?: string | undefined }): void {
+  const { plane, connection, service } = o;
+  const identity = plane.identity();
+  const heard: Heard = { plane, connection, hop: 'outbound', caller: identity && Peer.local(identity) };
+  new Http1Downstream({
+    connection,
+    limits: plane.limits,
+    monotonic: () => plane.clock.monotonic(),
+    onRequest: (raw, downstream) => {
+      const head = canonicalHead(raw, plane);
+      const exchange = createExchange(heard, { head, downstream, responseFields: (fields) => fields });
+      void serve(heard, exchange, (running) => outbound(running, service));
+      return exchange;
+    },
+    onInvalid: (fault, downstream) => refuseInvalid(heard, fault, downstream),
+    onClosed: () => undefined,
+    onLimit: (limit) => plane.metrics.limit(limit),
+  });
+}
+
+async function outbound(running: Running, service: string | undefined): Promise<void> {
+  const { exchange, record } = running;
+  const { plane, caller } = running.heard;
+  const view = plane.view();
+  if (!view || !caller) throw fail('PROXY_NOT_READY');
+  const destination = findService(view, service, exchange.head.host);
+  record.to = destination.id.uri;
+  const to = destination.id.uri;
+  const permit = admit(
+    running,
+    ({ program }) => authorize({ program, from: caller, to, port: destination.port, head: exchange.head }),
+    view,
+  );
+  if (permit) await sendToService(running, permit, destination);
+}
+
+/** Tries endpoints until one connects; once anything was sent there is no other try here. */
+async function sendToService(running: Running, permit: Permit, destination: Destination): Promise<void> {
+  const { plane } = running.heard;
+  const { endpoints, id } = routeTo(permit, destination).destination;
+  const fields = fieldsForPeer(running.exchange.head.fields);
+  const tried = new Set<string>();
+  let last: unknown = fail('SERVICE_WITHOUT_ENDPOINTS', { service: id.uri });
+  for (;;) {
+    const endpoint = plane.balancer.pick(endpoints, tried);
+    if (!endpoint) throw last;
+    tried.add(endpoint.address);
+    running.record.endpoint = endpoint.address;
+    try {
+      return await sendTo(running, destination, endpoint, fields);
+    } catch (thrown) {
+      if (!isUnreached(thrown)) throw thrown;
+      if (thrown.code !== 'UPSTREAM_OVERLOADED') plane.balancer.failed(endpoint);
+      last = thrown;
+    }
+  }
+}
+
+async function sendTo(
+  running: Running,
+  destination: Destination,
+  endpoint: Endpoint,
+  fields: readonly string[],
+): Promise<void> {
+  const { plane } = running.heard;
+  const done = plane.balancer.begin(endpoint);
+  try {
+    await send(running, plane.upstreams.service(destination, endpoint), fields);
+    plane.balancer.connected(endpoint);
+  } finally {
+    done();
+  }
+}
+
+/** Faults that happen before anything of a request is sent. */
+const unreached = new Set(['UPSTREAM_CONNECT_FAILED', 'UPSTREAM_IDENTITY_WRONG', 'UPSTREAM_OVERLOADED']);
+
+function isUnreached(thrown: unknown): thrown is PosternError {
+  return isPosternError(thrown) && unreached.has(thrown.code);
+}
+
+function findService({ routes }: View, service: string | undefined, host: string): Destination {
+  const found = service === undefined ? routes.byHost(host) : routes.byService(service);
+  if (found) return found;
+  const name = service ?? host;
+  const nearest = routes.nearest(name);
+  throw fail('SERVICE_UNKNOWN', { host: name, suggestion: nearest ? `; did you mean ${nearest}?` : '' });
+}

@@ -1,0 +1,43 @@
+// What both hops share while they serve: the view that is in force, the means to go on, and the books. The view is replaced by one assignment
+// and never changed, so a request sees either all of a snapshot or none of it.
+import type { Clock } from '#base/clock';
+import type { Program } from '#policy';
+import type { Identity, TrustBundle } from '#spiffe';
+import type { HostPort } from './agent/address.ts';
+import type { Authority } from './authority.ts';
+import type { Balancer } from './balance.ts';
+import type { Turn } from './connection.ts';
+import type { DataPlaneMetrics } from './data-plane-metrics.ts';
+import type { RecordDraft } from './exchange-record.ts';
+import type { Bans } from './identity.ts';
+import type { Limits } from './limits.ts';
+import type { LiveConnections } from './live.ts';
+import type { Routes } from './route.ts';
+import type { Upstreams } from './upstreams.ts';
+
+/** One snapshot, ready to be used. */
+export interface View {
+  readonly revision: number;
+  readonly bundle: TrustBundle;
+  readonly program: Program;
+  readonly routes: Routes;
+  readonly bans: Bans;
+}
+
+export interface Plane {
+  readonly app: HostPort;
+  readonly instance: string;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly metrics: DataPlaneMetrics;
+  readonly live: LiveConnections;
+  readonly turn: Turn;
+  readonly upstreams: Upstreams;
+  readonly balancer: Balancer;
+  readonly nextId: () => string;
+  readonly parseAuthority: (raw: string) => Authority;
+  readonly record: (record: RecordDraft) => void;
+  readonly identity: () => Identity | undefined;
+  /** `undefined` before the first snapshot: everything is refused. */
+  readonly view: () => View | undefined;
+}

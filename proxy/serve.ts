@@ -1,0 +1,176 @@
+// What both hops do alike with one exchange: its books (opened first, closed in `finally`, so exactly one record), its refusals, its running
+// under a policy that may change, and the sending of a permitted request with the one retry that can do no harm.
+import { isPosternError, messageOf, type PosternError } from '#base/error';
+import type { Decision } from '#policy';
+import type { Denial, Permit } from './authorize.ts';
+import type { Connection } from './connection.ts';
+import type { Hop } from './data-plane-metrics.ts';
+import { fail } from './errors.ts';
+import { type Downstream, Exchange } from './exchange.ts';
+import { noteDecision, noteEnd, noteFault, openRecord } from './exchange-record.ts';
+import { isBanned, type Peer } from './identity.ts';
+import type { Plane, View } from './plane.ts';
+import type { Pool } from './pool.ts';
+import { replyTo } from './reply.ts';
+import type { FieldList } from './request-head.ts';
+
+type OpenRecord = ReturnType<typeof openRecord>;
+
+/** Where a request was heard. */
+export interface Heard {
+  readonly plane: Plane;
+  readonly hop: Hop;
+  readonly connection: Connection;
+  /** `undefined` on the outbound listener before this proxy has an identity. */
+  readonly caller: Peer | undefined;
+}
+
+/** One exchange while it runs. */
+export interface Running {
+  readonly heard: Heard;
+  readonly exchange: Exchange;
+  readonly record: OpenRecord;
+}
+
+/** Runs `work` for one exchange and keeps its books. Never rejects. */
+export async function serve(
+  heard: Heard,
+  exchange: Exchange,
+  work: (running: Running) => Promise<void>,
+): Promise<void> {
+  const { plane } = heard;
+  const record = open(heard, exchange);
+  plane.live.exchanges.add(exchange);
+  try {
+    await work({ heard, exchange, record });
+  } catch (thrown) {
+    const fault = isPosternError(thrown)
+      ? thrown
+      : fail('PROXY_FAULT', { reason: messageOf(thrown) }, { cause: thrown });
+    if (record.decision !== 'deny') noteFault(record, fault.code);
+    answer(heard, exchange, fault, record);
+  } finally {
+    exchange.recheck = undefined;
+    plane.live.exchanges.delete(exchange);
+    close(heard, exchange, record);
+  }
+}
+
+/** Answers bytes that are no request at all, and records that. */
+export function refuseInvalid(heard: Heard, fault: PosternError, downstream: Downstream): void {
+  const { plane, hop } = heard;
+  const record = open(heard, undefined);
+  noteFault(record, fault.code);
+  const { head, body } = replyTo(fault, { hop, decision: record.id, isVerified: heard.caller !== undefined });
+  downstream.head(head);
+  downstream.data(body);
+  downstream.end([]);
+  record.status = head.status;
+  record.bytesOut = body.length;
+  plane.metrics.exchange({ hop, decision: record.decision, status: head.status, ms: 0 });
+  plane.metrics.record();
+  plane.record(record);
+}
+
+/**
+ * Keeps a permitted exchange under the law: `decide` is asked again whenever policy or bans change, and what is now denied is cut.
+ * True when the permit stands.
+ */
+export function admit(
+  { heard, exchange, record }: Running,
+  decide: (view: View) => Permit | Denial,
+  view: View,
+): Permit | undefined {
+  const verdict = decide(view);
+  noteDecision(record, verdict.decision);
+  if (!verdict.isPermit) {
+    deny({ heard, exchange, record }, verdict.decision);
+    return undefined;
+  }
+  const { plane, caller } = heard;
+  exchange.recheck = () => {
+    const now = plane.view();
+    if (!now) return;
+    if (caller && isBanned(now.bans, { id: caller.uri, serial: caller.serial })) {
+      record.decision = 'deny';
+      record.reason = 'PEER_BANNED';
+      plane.metrics.cut('banned');
+      return exchange.cut(fail('PEER_BANNED', { id: caller.uri }));
+    }
+    const again = decide(now);
+    if (again.isPermit) return;
+    noteDecision(record, again.decision);
+    record.reason = 'policy-changed';
+    plane.metrics.cut('policy-changed');
+    plane.metrics.denial(heard.hop, 'policy-changed');
+    exchange.cut(deniedBy(heard, exchange, record.to));
+  };
+  return verdict;
+}
+
+/** Sends the request over a connection of `pool`; on a connection that was dead already, once more over a new one. */
+export async function send({ heard, exchange }: Running, pool: Pool, fields: FieldList): Promise<void> {
+  let upstream = pool.take();
+  for (;;) {
+    const ready = upstream instanceof Promise ? await upstream : upstream;
+    if (exchange.isOver) {
+      pool.idle(ready);
+      throw fail('DOWNSTREAM_CLOSED');
+    }
+    if ((await exchange.relay((events) => ready.start(events, fields))) === 'done') return;
+    heard.plane.metrics.retried(heard.hop);
+    upstream = pool.take({ fresh: true });
+  }
+}
+
+function deny({ heard, exchange, record }: Running, decision: Decision): void {
+  heard.plane.metrics.denial(heard.hop, decision.reason);
+  answer(heard, exchange, deniedBy(heard, exchange, record.to), record);
+}
+
+function deniedBy({ caller }: Heard, { head }: Exchange, to = ''): PosternError {
+  const from = caller?.id.service ?? '';
+  return fail('ACCESS_DENIED', {
+    from,
+    to: to.replace(/^spiffe:\/\/[^/]+\//, ''),
+    method: head.method,
+    path: head.path,
+  });
+}
+
+function answer({ hop, caller }: Heard, exchange: Exchange, fault: PosternError, record: OpenRecord): void {
+  const { reason, rule } = record.decision === 'deny' ? record : { reason: undefined, rule: undefined };
+  const reply = replyTo(fault, { hop, decision: record.id, isVerified: caller !== undefined, reason, rule });
+  exchange.reply(reply.head, reply.body);
+}
+
+function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | undefined): OpenRecord {
+  return openRecord({
+    id: plane.nextId(),
+    hop,
+    kind: 'exchange',
+    instance: plane.instance,
+    service: plane.identity()?.id.uri ?? '',
+    at: plane.clock.now(),
+    connection: connection.id,
+    remote: connection.remote,
+    peer: caller,
+    head: exchange?.head,
+  });
+}
+
+function close({ plane, hop }: Heard, exchange: Exchange, record: OpenRecord): void {
+  const ms = plane.clock.monotonic() - exchange.startedAt;
+  noteEnd(record, exchange, ms);
+  plane.metrics.exchange({ hop, decision: record.decision, status: exchange.status, ms });
+  plane.metrics.record();
+  plane.record(record);
+}
+
+/** The exchange of one canonical request. */
+export function createExchange(
+  heard: Heard,
+  o: { head: Exchange['head']; downstream: Downstream; responseFields: (fields: FieldList) => FieldList },
+): Exchange {
+  return new Exchange({ ...o, monotonic: () => heard.plane.clock.monotonic() });
+}

@@ -1,0 +1,159 @@
+// Every pool of connections onward. A pool belongs to one own certificate, one service and one address, so a connection made with one identity
+// never carries a request of another (T34). Pools of an earlier certificate finish what they carry and vanish.
+import type { SecureContext } from 'node:tls';
+import type { Clock } from '#base/clock';
+import type { PosternError } from '#base/error';
+import type { Identity, TrustBundle } from '#spiffe';
+import type { HostPort } from './agent/address.ts';
+import { Connection, type Turn } from './connection.ts';
+import { type Dialled, dialApp, dialService } from './dial.ts';
+import { fail } from './errors.ts';
+import { Http1Upstream, type UpstreamFault } from './http1/upstream.ts';
+import { type Bans, lifeOf } from './identity.ts';
+import type { Limits } from './limits.ts';
+import type { LiveConnections } from './live.ts';
+import { createPool, type Pool } from './pool.ts';
+import type { Destination, Endpoint } from './route.ts';
+
+/** With what new connections are made: replaced whole, never changed. */
+export interface Credentials {
+  readonly identity: Identity;
+  readonly bundle: TrustBundle;
+  readonly context: SecureContext;
+  /** Rises with every replacement. */
+  readonly generation: number;
+}
+
+export interface UpstreamsOptions {
+  readonly app: HostPort;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly turn: Turn;
+  readonly live: LiveConnections;
+  readonly nextId: () => string;
+  readonly credentials: () => Credentials | undefined;
+  readonly bans: () => Bans;
+  readonly onLimit: (limit: string) => void;
+  readonly onConnectFailed: (code: string) => void;
+}
+
+export interface Upstreams {
+  /** The pool of the application beside this proxy. */
+  readonly app: Pool;
+  /** Throws `PROXY_NOT_READY` without credentials. */
+  service(destination: Destination, endpoint: Endpoint): Pool;
+  /** Credentials were replaced: pools of earlier ones retire. */
+  renewed(): void;
+  retire(): void;
+  readonly pools: number;
+}
+
+/** How much longer the calling hop waits, so that the hop nearer to the fault names it. */
+const outboundGraceMs = 5_000;
+
+export function createUpstreams(o: UpstreamsOptions): Upstreams {
+  const { limits, clock } = o;
+  const pools = new Map<string, { pool: Pool; generation: number }>();
+
+  const upstreamOn = (
+    dialled: Dialled,
+    pool: Pool,
+    hop: { identity: Identity; service: string } | undefined,
+  ): Http1Upstream => {
+    const connection = new Connection({
+      id: o.nextId(),
+      socket: dialled.socket,
+      turn: o.turn,
+      bufferBytes: limits.bufferBytes,
+    });
+    if (dialled.peer && hop) {
+      connection.peer = { id: dialled.peer.uri, serial: dialled.peer.serial };
+      Object.assign(connection, lifeOf(clock.now(), dialled.peer, hop.identity));
+    }
+    o.live.add(connection, 'upstream');
+    return new Http1Upstream({
+      connection,
+      limits,
+      responseMs: limits.responseMs + (hop ? outboundGraceMs : 0),
+      monotonic: () => clock.monotonic(),
+      faultOf: hop ? (fault) => serviceFault(fault, hop.service) : appFault,
+      onIdle: (upstream, ms) => pool.idle(upstream, ms),
+      onGone: (upstream) => pool.gone(upstream),
+    });
+  };
+  const counted = async (dialling: Promise<Dialled>): Promise<Dialled> => {
+    try {
+      return await dialling;
+    } catch (thrown) {
+      o.onConnectFailed((thrown as PosternError).code);
+      throw thrown;
+    }
+  };
+  const bounds = {
+    clock,
+    connections: limits.poolConnections,
+    pending: limits.poolPending,
+    pendingMs: limits.poolPendingMs,
+    onLimit: o.onLimit,
+  };
+  const createServicePool = ({ id }: Destination, endpoint: Endpoint, credentials: Credentials): Pool =>
+    createPool({
+      ...bounds,
+      idleMs: limits.poolIdleMs,
+      overloaded: () => fail('UPSTREAM_OVERLOADED', { service: id.uri }),
+      dial: async (pool) => {
+        const options = { ...credentials, expect: id, bans: o.bans, clock, connectMs: limits.connectMs };
+        const dialled = await counted(dialService({ host: endpoint.host, port: endpoint.port }, options));
+        return upstreamOn(dialled, pool, { identity: credentials.identity, service: id.uri });
+      },
+    });
+
+  return {
+    app: createPool({
+      ...bounds,
+      idleMs: limits.appIdleMs,
+      overloaded: () => fail('APP_OVERLOADED'),
+      dial: async (pool) =>
+        upstreamOn(await counted(dialApp(o.app, { clock, connectMs: limits.connectMs })), pool, undefined),
+    }),
+    service(destination, endpoint) {
+      const credentials = o.credentials();
+      if (!credentials) throw fail('PROXY_NOT_READY');
+      const key = `${credentials.generation} ${destination.id.uri} ${endpoint.address}`;
+      let entry = pools.get(key);
+      if (!entry) {
+        const pool = createServicePool(destination, endpoint, credentials);
+        entry = { pool, generation: credentials.generation };
+        pools.set(key, entry);
+      }
+      return entry.pool;
+    },
+    renewed() {
+      const current = o.credentials()?.generation;
+      for (const [key, { pool, generation }] of pools) {
+        if (generation === current) continue;
+        pools.delete(key);
+        pool.retire();
+      }
+    },
+    retire() {
+      for (const { pool } of pools.values()) pool.retire();
+      pools.clear();
+    },
+    get pools() {
+      return pools.size;
+    },
+  };
+}
+
+function serviceFault(fault: UpstreamFault, service: string): PosternError {
+  if (fault.kind === 'closed') return fail('UPSTREAM_CLOSED', { service });
+  if (fault.kind === 'timeout') return fail('UPSTREAM_TIMEOUT', { service, ms: fault.ms });
+  return fail('UPSTREAM_REPLY_INVALID', { service, reason: fault.reason });
+}
+
+function appFault(fault: UpstreamFault): PosternError {
+  if (fault.kind === 'closed') return fail('APP_CLOSED');
+  if (fault.kind === 'timeout') return fail('APP_TIMEOUT', { ms: fault.ms });
+  return fail('APP_REPLY_INVALID', { reason: fault.reason });
+}
