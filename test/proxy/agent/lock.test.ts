@@ -1,0 +1,29 @@
+// One sidecar to a home, and a lock that no kill can leave behind.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { lockFolder } from '../../../proxy/agent/lock.ts';
+import { temporaryFolder } from '../../helpers/folder.ts';
+
+const taken = expect.objectContaining({ code: 'SIDECAR_HOME_TAKEN', hint: expect.stringContaining('--home') });
+
+test('a second sidecar in the same process is refused until the first gives the folder back', () => {
+  const folder = temporaryFolder();
+  const unlock = lockFolder(folder);
+  expect(statSync(join(folder, 'lock')).mode & 0o777).toBe(0o600);
+  expect(() => lockFolder(folder)).toThrowError(taken);
+  unlock();
+  lockFolder(folder)();
+});
+
+test('F5: kill -9 of the holder frees the folder at once', async () => {
+  const folder = temporaryFolder();
+  const holder = fork(new URL('./lock-holder.ts', import.meta.url), [folder], { execArgv: [] });
+  await once(holder, 'message');
+  expect(() => lockFolder(folder)).toThrowError(taken);
+  holder.kill('SIGKILL');
+  await once(holder, 'exit');
+  lockFolder(folder)();
+});
