@@ -5,14 +5,14 @@ import { describe, expect, test } from 'vitest';
 import { check } from '#base/schema';
 import { tlsClientPolicy, tlsContext } from '#spiffe';
 import { type ProxyStatus, type StatusReply, snapshotSchema } from '#wire';
-import { createMesh, type Mesh, type Proxy, someFacts, watch } from '../helpers/control-plane.ts';
+import { createMesh, type Mesh, type MeshProxy, someFacts, watch } from '../helpers/control-plane.ts';
 
 const policy = (name: string, to: string, from: string, path = '/') => ({
   resource: { kind: 'Policy', name, to, rules: [{ id: 'r', effect: 'allow', from: [from], paths: [path] }] },
 });
 const apply = (mesh: Mesh, ...resources: object[]) =>
   mesh.admin.call<{ revision: number }>({ method: 'POST', path: '/v1/resources', body: { version: 1, resources } });
-const report = (proxy: Proxy, revision: number, more: object = {}) =>
+const report = (proxy: MeshProxy, revision: number, more: object = {}) =>
   proxy.channel.call({
     method: 'POST',
     path: '/v1/proxy/report',
@@ -21,7 +21,7 @@ const report = (proxy: Proxy, revision: number, more: object = {}) =>
       ...{ connections: { inbound: 1, outbound: 2 }, ...more },
     },
   });
-async function statusOf(mesh: Mesh, proxy: Proxy): Promise<ProxyStatus> {
+async function statusOf(mesh: Mesh, proxy: MeshProxy): Promise<ProxyStatus> {
   const { proxies } = await mesh.admin.call<StatusReply>({ method: 'GET', path: '/v1/status' });
   return proxies.find(({ instance }) => instance === proxy.instance)!;
 }

@@ -44,7 +44,7 @@ export interface Ask {
   readonly identity?: Identity | undefined;
 }
 
-export interface Proxy {
+export interface MeshProxy {
   readonly identity: Identity;
   readonly instance: string;
   readonly channel: Channel;
@@ -63,7 +63,7 @@ export interface Mesh {
   ask(request: Ask): Promise<Answer>;
   token(service: string): Promise<string>;
   /** A proxy with a token of its own. */
-  enrol(service: string, facts?: Partial<InstanceFacts>): Promise<Proxy>;
+  enrol(service: string, facts?: Partial<InstanceFacts>): Promise<MeshProxy>;
   channel(identity: Identity | undefined): Channel;
   events(action: string): Promise<EventReply['events']>;
   /** Stops the server and starts it again on the same home. */
@@ -222,7 +222,7 @@ export function askOnce(o: Ask & { readonly url: string; readonly bundle: TrustB
 }
 
 /** A stream of watch events that a test takes one by one; pings are passed over. */
-export function watch(proxy: Pick<Proxy, 'channel'>, revision = 0) {
+export function watch(proxy: Pick<MeshProxy, 'channel'>, revision = 0) {
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   const events = proxy.channel

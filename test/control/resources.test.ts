@@ -1,0 +1,135 @@
+// Changing what is in force: all or nothing, with every problem where it was written, and who did it.
+import { describe, expect, test } from 'vitest';
+import type { ApplyReply, PolicySet } from '#wire';
+import { createMesh, type Mesh } from '../helpers/control-plane.ts';
+
+const allow = (name: string, more: object = {}) => ({
+  ...{ kind: 'Policy', name, to: 'payments' },
+  rules: [{ id: 'r', effect: 'allow', from: ['checkout'], ...more }],
+});
+const group = (name: string, members: string[]) => ({ kind: 'Group', name, members });
+const apply = (mesh: Mesh, resources: readonly unknown[], more: object = {}) =>
+  mesh.admin.call<ApplyReply>({
+    method: 'POST',
+    path: '/v1/resources',
+    body: { version: 1, resources: resources.map((resource) => ({ resource })), ...more },
+  });
+const names = async (mesh: Mesh, query = ''): Promise<string[]> => {
+  const path = `/v1/resources${query}`;
+  const { resources } = await mesh.admin.call<{ resources: { resource: { kind: string; name: string } }[] }>({
+    method: 'GET',
+    path,
+  });
+  return resources.map(({ resource }) => `${resource.kind}/${resource.name}`);
+};
+
+describe('apply', () => {
+  test('says what it created, updated and left alone, and raises the revision only for a change', async () => {
+    const mesh = await createMesh();
+    const first = await apply(mesh, [allow('a'), allow('b')]);
+    expect(first.changes.map(({ change }) => change)).toEqual(['created', 'created']);
+    const second = await apply(mesh, [allow('a'), allow('b', { methods: ['GET'] })]);
+    expect(second.changes.map(({ change }) => change)).toEqual(['unchanged', 'updated']);
+    expect(second.revision).toBeGreaterThan(first.revision);
+    const third = await apply(mesh, [allow('a')]);
+    expect(third).toEqual({ revision: second.revision, changes: [{ kind: 'Policy', name: 'a', change: 'unchanged' }] });
+    expect(await mesh.events('apply')).toMatchObject([
+      {
+        outcome: 'done',
+        actor: 'spiffe://example.org/postern/admin/ada',
+        details: { created: 2, names: 'Policy/a, Policy/b' },
+      },
+      { outcome: 'done', subject: 'Policy/b', details: { updated: 1, revision: second.revision } },
+    ]);
+  });
+
+  test('a dry run answers the same and changes nothing', async () => {
+    const mesh = await createMesh();
+    const reply = await apply(mesh, [allow('a')], { dryRun: true });
+    expect(reply.changes).toEqual([{ kind: 'Policy', name: 'a', change: 'created' }]);
+    expect(await names(mesh)).toEqual([]);
+    expect(await mesh.events('apply')).toEqual([]);
+  });
+
+  test('K4: one fault refuses everything, and every fault is told with its place', async () => {
+    const mesh = await createMesh();
+    await apply(mesh, [allow('kept')]);
+    const origin = { file: 'p.yaml', positions: { '': [3, 1], '/rules/0/effect': [7, 14] } };
+    const body = {
+      version: 1,
+      resources: [
+        { resource: allow('fine') },
+        { resource: allow('bad', { effect: 'alow' }), origin },
+        { resource: { kind: 'Polcy', name: 'x' } },
+        { resource: allow('lost', { from: ['group:nobody'], extra: 1 }) },
+      ],
+    };
+    const refused = mesh.admin.call({ method: 'POST', path: '/v1/resources', body });
+    await expect(refused).rejects.toMatchObject({
+      code: 'RESOURCE_INVALID',
+      problems: [
+        { file: 'p.yaml', line: 7, column: 14, hint: 'did you mean allow?' },
+        { pointer: '/kind', hint: 'did you mean Policy?' },
+        { pointer: '/rules/0/extra' },
+      ],
+    });
+    await expect(apply(mesh, [allow('fine'), allow('bad', { from: ['group:nobody'] })])).rejects.toMatchObject({
+      code: 'RESOURCE_INVALID',
+    });
+    await expect(apply(mesh, [allow('fine'), allow('fine')])).rejects.toMatchObject({ code: 'RESOURCE_INVALID' });
+    expect(await names(mesh)).toEqual(['Policy/kept']);
+    const events = await mesh.events('apply');
+    expect(events.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ['done', undefined],
+      ['refused', 'RESOURCE_INVALID'],
+      ['refused', 'RESOURCE_INVALID'],
+      ['refused', 'RESOURCE_INVALID'],
+    ]);
+  });
+
+  test('Z6: names and values are data, whatever they look like', async () => {
+    const mesh = await createMesh();
+    const odd = {
+      when: [{ key: 'header:x-env', in: ["p, admin, '); DROP TABLE control_resources; --", 'eval(1) "#'] }],
+    };
+    await apply(mesh, [allow('odd', odd)]);
+    const { resources } = await mesh.admin.call<{ resources: { resource: { rules: unknown[] } }[] }>({
+      method: 'GET',
+      path: '/v1/resources?kind=Policy&name=odd',
+    });
+    expect(resources[0]?.resource.rules[0]).toMatchObject(odd);
+    expect(await names(mesh, "?name=' OR 1=1 --")).toEqual([]);
+  });
+});
+
+describe('delete', () => {
+  test('removes one, also with a slash in its name', async () => {
+    const mesh = await createMesh();
+    const { revision } = await apply(mesh, [allow('shop/payments'), allow('b')]);
+    const reply = await mesh.admin.call<ApplyReply>({ method: 'DELETE', path: '/v1/resources/Policy/shop%2Fpayments' });
+    expect(reply.changes).toEqual([{ kind: 'Policy', name: 'shop/payments', change: 'deleted' }]);
+    expect(reply.revision).toBeGreaterThan(revision);
+    expect(await names(mesh)).toEqual(['Policy/b']);
+    expect(await mesh.events('delete')).toMatchObject([{ outcome: 'done', subject: 'Policy/shop/payments' }]);
+  });
+
+  test('is refused for what something else needs, and for what there is not', async () => {
+    const mesh = await createMesh();
+    await apply(mesh, [group('finance', ['billing']), allow('a', { from: ['group:finance'] })]);
+    const remove = (path: string) => mesh.admin.call({ method: 'DELETE', path: `/v1/resources/${path}` });
+    await expect(remove('Group/finance')).rejects.toMatchObject({ code: 'RESOURCE_INVALID' });
+    await expect(remove('Group/none')).rejects.toMatchObject({ code: 'RESOURCE_UNKNOWN', status: 404 });
+    expect(await names(mesh)).toEqual(['Group/finance', 'Policy/a']);
+  });
+});
+
+test('what is in force survives a restart, and revisions go on rising', async () => {
+  const mesh = await createMesh();
+  const { revision } = await apply(mesh, [group('finance', ['billing']), allow('a', { from: ['group:finance'] })]);
+  const policy = () => mesh.admin.call<PolicySet>({ method: 'GET', path: '/v1/policy' });
+  const before = await policy();
+  await mesh.restart();
+  expect(await policy()).toEqual(before);
+  mesh.clock.step(-25_000);
+  expect((await apply(mesh, [allow('b')])).revision).toBeGreaterThan(revision);
+});
