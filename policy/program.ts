@@ -60,7 +60,8 @@ export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions =
   const peers = createPeers(set);
   const destinations = indexRules(rules, peers.tokenOf);
   const rootsOf = createRoots(destinations);
-  const alone = rules.map((rule) => Object.freeze(decisionOf(rule, none, none, revision)));
+  // The decision of each rule that matched alone, made when first needed: most decisions are one of these.
+  const alone = new Array<Decision | undefined>(rules.length);
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
   const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
   // What one decision found; emptied by the next. Decisions are synchronous, so there is never a second one under way.
@@ -91,8 +92,10 @@ export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions =
         hits.length = 0;
         for (const root of roots) look(root, path, method, peer, visit);
         if (hits.length === 0) return defaultDeny;
-        if (hits.length === 1 && !hits[0]!.shadow) return alone[hits[0]!.index]!;
-        return decideAmong(hits, revision);
+        const [first] = hits;
+        if (hits.length > 1 || first!.shadow) return decideAmong(hits, revision);
+        alone[first!.index] ??= Object.freeze(decisionOf(first, none, none, revision));
+        return alone[first!.index]!;
       } catch {
         return failed;
       }

@@ -35,23 +35,30 @@ export function readRules(set: PolicySet): ReadRule[] {
     }
   }
   const seen = new Set<string>();
+  const known = new Map<string, string | undefined>();
   return set.rules.map((rule, index) => {
-    const read = readRule(rule, index, groups);
+    const read = readRule(rule, index, { groups, known });
     if (seen.has(read.name)) refuse(read.name, 'there are two rules of this name');
     seen.add(read.name);
     return read;
   });
 }
 
-function readRule(rule: PolicyRule, index: number, groups: ReadonlyMap<string, readonly string[]>): ReadRule {
+interface Reading {
+  readonly groups: ReadonlyMap<string, readonly string[]>;
+  /** Faults of source texts that were read before: most sources come again and again. */
+  readonly known: Map<string, string | undefined>;
+}
+
+function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): ReadRule {
   const name = `${rule.policy}/${rule.id}`;
   if (rule.effect !== 'allow' && rule.effect !== 'deny') refuse(name, 'its effect is neither allow nor deny');
   for (const [what, list] of Object.entries({ to: rule.to, from: rule.from })) {
     if (!Array.isArray(list) || list.length === 0) refuse(name, `its ${what} is empty`);
     for (const text of list) {
-      const source = readResolved(text);
-      if (typeof source === 'string') refuse(name, `${text}: ${source}`);
-      else if (source.kind === 'group' && !groups.has(source.name)) refuse(name, `there is no group ${source.name}`);
+      if (!known.has(text)) known.set(text, sourceFault(text, groups));
+      const fault = known.get(text);
+      if (fault) refuse(name, fault);
     }
   }
   for (const list of [rule.methods, rule.paths, rule.ports, rule.when]) {
@@ -73,6 +80,12 @@ function readRule(rule: PolicyRule, index: number, groups: ReadonlyMap<string, r
     conditions: rule.when && readConditions(name, rule.when),
     written: rule,
   };
+}
+
+function sourceFault(text: string, groups: Reading['groups']): string | undefined {
+  const source = readResolved(text);
+  if (typeof source === 'string') return `${text}: ${source}`;
+  return source.kind === 'group' && !groups.has(source.name) ? `there is no group ${source.name}` : undefined;
 }
 
 function readConditions(name: string, when: NonNullable<PolicyRule['when']>): HeaderCondition[] {
