@@ -51,7 +51,7 @@ const singleImporters: Readonly<Record<string, readonly string[]>> = {
   'node-forge': ['ca/pkcs12.ts'],
   jose: ['ca/token.ts'],
   fastify: ['control/'],
-  yaml: ['config/', 'cli/output.ts', 'cli/context.ts'],
+  yaml: ['config/', 'cli/output.ts', 'cli/context.ts', 'cli/commands/get.ts'],
   commander: ['cli/'],
 };
 
@@ -157,7 +157,8 @@ export const rules: readonly Rule[] = [
     name: 'one file reads the clock',
     why: 'time is an argument (Clock), so that expiry, rotation and time-outs can be tested without waiting',
     pattern: /\bDate\s*\.\s*now\b|\bnew\s+Date\s*\(\s*\)|\bperformance\s*\.\s*now\b/,
-    except: ['base/clock.ts'],
+    // The demo times real processes, as a user with a stopwatch would.
+    except: ['base/clock.ts', 'cli/demo/'],
   }),
   onlyIn({
     name: 'one file ends the process',
@@ -188,9 +189,11 @@ export const rules: readonly Rule[] = [
   },
   {
     name: 'every file opens with a comment',
-    why: 'its first lines say which question it answers and what it must never do',
+    why: 'its first lines say which question it answers and what it must never do (a test is named by its claim)',
     breaches: (sources) =>
-      sources.filter(({ text }) => !/^(#![^\n]*\n)?(\/\/ |\/\*)/.test(text)).map(({ path }) => `${path}:1`),
+      sources
+        .filter(({ path, text }) => !path.endsWith('.test.ts') && !/^(#![^\n]*\n)?(\/\/ |\/\*)/.test(text))
+        .map(({ path }) => `${path}:1`),
   },
   {
     name: 'short files',
@@ -222,12 +225,12 @@ export const rules: readonly Rule[] = [
   },
 ];
 
-/** Rings of imports that exist at run time, each as `a -> b -> a`, the shortest way round. */
+/** Rings of imports that exist when files are loaded, each as `a -> b -> a`, the shortest way round. */
 function ringsIn(sources: readonly Source[]): string[] {
   const edges = new Map(
     sources.map(({ path, imports }) => [
       path,
-      imports.flatMap(({ target, typeOnly }) => (target && !typeOnly ? [target] : [])),
+      imports.flatMap(({ target, typeOnly, dynamic }) => (target && !typeOnly && !dynamic ? [target] : [])),
     ]),
   );
   const rings = new Set<string>();

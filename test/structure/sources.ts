@@ -13,6 +13,8 @@ export interface Import {
   readonly target: string | undefined;
   /** `import type`, `export type`: gone at run time. */
   readonly typeOnly: boolean;
+  /** `import()` inside a function: loaded when it is needed. */
+  readonly dynamic: boolean;
   readonly line: number;
 }
 
@@ -72,6 +74,7 @@ export function parseSource(path: string, text: string): Source {
       specifier,
       target: resolve(path, specifier),
       typeOnly: match[1] !== undefined,
+      dynamic: match[2] === undefined,
       line: text.slice(0, match.index).split('\n').length,
     });
   }

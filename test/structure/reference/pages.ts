@@ -2,11 +2,13 @@
 import { cliPage } from './cli-page.ts';
 import { configPage } from './config-page.ts';
 import { errorsPage } from './errors-page.ts';
+import { metricsPage } from './metrics-page.ts';
 
 export const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/cli.md': cliPage,
   'docs/config.md': configPage,
   'docs/errors.md': errorsPage,
+  'docs/metrics.md': metricsPage,
 };
 
 /** One line feed at the end, none of the blanks that editors take away. */
