@@ -37,6 +37,7 @@ export function pathFault(path: string): string | undefined {
 }
 
 function readStep(segment: string, last: boolean): Step | string {
+  if (/^[\w-][\w.~-]*$/.test(segment)) return { literal: segment };
   if (segment === '') return last ? { literal: '' } : 'it has an empty segment (//)';
   if (segment === '*') return { parameter: '*' };
   if (segment === '**') return '** can only be the last segment';

@@ -13,12 +13,28 @@ export interface Node<T> {
   rest: Leaf<T> | undefined;
 }
 
+/** Few items are a list that is walked; more are found by method, then source. Most leaves have one or two: maps would cost ten times as much. */
 export interface Leaf<T> {
-  methods: Map<string, Sources<T>> | undefined;
-  every: Sources<T> | undefined;
+  few: Place<T>[];
+  many: Many<T> | undefined;
+}
+
+interface Place<T> {
+  /** `undefined`: any. */
+  readonly method: string | undefined;
+  readonly source: number;
+  readonly item: T;
+}
+
+interface Many<T> {
+  readonly methods: Map<string, Sources<T>>;
+  readonly every: Sources<T>;
 }
 
 type Sources<T> = Map<number, T[]>;
+
+/** The longest list of a leaf that is walked. */
+const mostFew = 6;
 
 export interface Entry<T> {
   readonly steps: readonly Step[];
@@ -54,13 +70,11 @@ export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }
       node = getOrAdd(node.next, step.literal, createNode<T>);
     }
   }
-  const leaf: Leaf<T> = (rest ? node.rest : node.here) ?? { methods: undefined, every: undefined };
+  const leaf: Leaf<T> = (rest ? node.rest : node.here) ?? { few: [], many: undefined };
   if (rest) node.rest = leaf;
   else node.here = leaf;
-  for (const index of indexesOf(leaf, methods)) {
-    for (const source of sources) {
-      getOrAdd(index, source, () => []).push(item);
-    }
+  for (const method of methods ? new Set(methods) : [undefined]) {
+    for (const source of sources) put(leaf, { method, source, item });
   }
 }
 
@@ -82,9 +96,13 @@ export function look<T>(root: Node<T>, path: string, method: string, peer: Peer,
     if (node.any && end > at + 1) walk(node.any, end);
   }
 
-  function inLeaf(leaf: Leaf<T>): void {
-    if (leaf.every) inSources(leaf.every);
-    const sources = leaf.methods?.get(method);
+  function inLeaf({ few, many }: Leaf<T>): void {
+    for (const place of few) {
+      if ((place.method === undefined || place.method === method) && peer.holds.has(place.source)) visit(place.item);
+    }
+    if (!many) return;
+    inSources(many.every);
+    const sources = many.methods.get(method);
     if (sources) inSources(sources);
   }
 
@@ -100,12 +118,16 @@ export function look<T>(root: Node<T>, path: string, method: string, peer: Peer,
   }
 }
 
-function indexesOf<T>(leaf: Leaf<T>, methods: readonly string[] | undefined): Sources<T>[] {
-  if (!methods) {
-    leaf.every ??= new Map();
-    return [leaf.every];
+function put<T>(leaf: Leaf<T>, place: Place<T>): void {
+  if (!leaf.many && leaf.few.length < mostFew) {
+    leaf.few.push(place);
+    return;
   }
-  const byMethod = leaf.methods ?? new Map<string, Sources<T>>();
-  leaf.methods = byMethod;
-  return [...new Set(methods)].map((method) => getOrAdd(byMethod, method, () => new Map()));
+  leaf.many ??= { methods: new Map(), every: new Map() };
+  const { methods, every } = leaf.many;
+  for (const { method, source, item } of [...leaf.few, place]) {
+    const sources = method === undefined ? every : getOrAdd(methods, method, () => new Map());
+    getOrAdd(sources, source, () => []).push(item);
+  }
+  leaf.few = [];
 }
