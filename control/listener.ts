@@ -33,6 +33,8 @@ export interface Listener {
   peerOf(socket: Socket): Peer | undefined;
   /** Serves new connections with the identity and bundle of now. */
   refresh(): void;
+  /** Cuts every connection, those in the middle of a handshake too. */
+  cutAll(): void;
   /** Cuts the live connections of the identities that `isWanted` picks. */
   cut(isWanted: (svid: Svid) => boolean): void;
   readonly counts: { readonly open: number; readonly refused: number };
@@ -42,6 +44,7 @@ export function createListener(options: ListenerOptions): Listener {
   const { identity, bundle, clock, limits, handler, onRefused } = options;
   const peers = new WeakMap<Socket, Peer>();
   const live = new Map<TLSSocket, Svid>();
+  const open = new Set<Socket>();
   const perAddress = new Map<string, number>();
   const counts = { open: 0, refused: 0 };
   const server = createServer(
@@ -100,17 +103,19 @@ export function createListener(options: ListenerOptions): Listener {
 
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
-    const open = (perAddress.get(address) ?? 0) + 1;
-    perAddress.set(address, open);
+    const fromHere = (perAddress.get(address) ?? 0) + 1;
+    perAddress.set(address, fromHere);
     counts.open++;
+    open.add(socket);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => {
       counts.open--;
+      open.delete(socket);
       const left = (perAddress.get(address) ?? 1) - 1;
       if (left > 0) perAddress.set(address, left);
       else perAddress.delete(address);
     });
-    if (open > limits.connectionsPerAddress) refuse(socket, 'REQUEST_TOO_MANY', address);
+    if (fromHere > limits.connectionsPerAddress) refuse(socket, 'REQUEST_TOO_MANY', address);
   });
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     // Someone who hangs up during the handshake was not refused.
@@ -122,6 +127,10 @@ export function createListener(options: ListenerOptions): Listener {
     server,
     peerOf: (socket) => peers.get(socket),
     refresh: () => server.setSecureContext(tlsContext({ identity: identity(), bundle: bundle() })),
+    cutAll() {
+      for (const socket of live.keys()) socket.destroy();
+      for (const socket of open) socket.destroy();
+    },
     cut(isWanted) {
       for (const [socket, svid] of live) if (isWanted(svid)) socket.destroy();
     },

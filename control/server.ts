@@ -141,7 +141,7 @@ async function serve(o: {
   cleanup.add(follow({ home, parts, identity, listener: listener! }));
   cleanup.add(everySecond(parts));
   const address = await bind(server, listen);
-  cleanup.add(() => server.closeAllConnections());
+  cleanup.add(() => listener.cutAll());
   url = `https://${formatAddress(reachableAddress(address))}`;
   writeBundleFile(home, authority.bundle());
   writeServerFile(home, { url, pid: process.pid });
@@ -152,7 +152,7 @@ async function serve(o: {
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     isStopping = true;
-    await drain({ parts, server, app });
+    await drain({ parts, listener, app });
     events.record({ action: 'server.stop', outcome: 'done', actor: 'local' });
     cleanup.run();
   };
@@ -245,13 +245,14 @@ async function bind(server: Listener['server'], { host, port }: Address): Promis
 }
 
 /** Ends the streams, lets requests in flight finish, and cuts what is left at the deadline. */
-async function drain({ parts, server, app }: { parts: Parts; server: Listener['server']; app: App }): Promise<void> {
+async function drain({ parts, listener, app }: { parts: Parts; listener: Listener; app: App }): Promise<void> {
+  const { server } = listener;
   const { watchers, tails, clock, limits } = parts;
   const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
   watchers.close();
   tails.close();
   server.closeIdleConnections();
-  const disarm = clock.after(limits.stopMs, () => server.closeAllConnections());
+  const disarm = clock.after(limits.stopMs, () => listener.cutAll());
   await closed;
   disarm();
   await app.close();

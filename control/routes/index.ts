@@ -33,7 +33,7 @@ export function registerRoutes(app: App, options: RoutesOptions): void {
   enrolmentRoutes(app, { authority, registry, enrolRate, renewRate });
   bundleRoutes(app, { authority });
   watchRoutes(app, { watchers });
-  reportRoutes(app, { registry, onAcknowledged: () => rotation.tick() });
+  reportRoutes(app, { registry, events, onAcknowledged: () => rotation.tick() });
   recordRoutes(app, { records, tails, recordBytes: limits.recordBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
   resourceRoutes(app, { resources, events, applyBytes: limits.applyBytes });

@@ -2,24 +2,39 @@
 import { proxyReport } from '#wire';
 import type { App } from '../app.ts';
 import { fail } from '../errors.ts';
+import type { Events } from '../events.ts';
 import { readMessage } from '../message.ts';
 import type { Registry } from '../registry.ts';
 
 export interface ReportRoutes {
+  readonly events: Events;
   readonly registry: Registry;
   /** A proxy acknowledged or refused a revision that it had not spoken of before. */
   readonly onAcknowledged: () => void;
 }
 
-export function reportRoutes(app: App, { registry, onAcknowledged }: ReportRoutes): void {
+export function reportRoutes(app: App, { registry, events, onAcknowledged }: ReportRoutes): void {
   app.post('/v1/proxy/report', { config: { caller: 'proxy' } }, async (request) => {
     const { caller } = request;
     if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
     const { instance, svid } = caller;
     const report = readMessage(proxyReport, request.body);
-    const before = registry.get(instance)?.report?.revision;
+    const before = registry.get(instance)?.report;
     registry.reported({ instance, service: svid.id.uri, notAfter: svid.notAfter, report });
-    if (before !== report.revision) onAcknowledged();
+    const { refused, revision } = report;
+    if (refused && refused.revision !== before?.refused?.revision) {
+      events.refuse({
+        ...{
+          action: 'snapshot',
+          outcome: 'refused',
+          actor: svid.id.uri,
+          subject: instance,
+          reason: 'SNAPSHOT_REFUSED',
+        },
+        details: { revision: refused.revision, reason: refused.reason.slice(0, 1_000) },
+      });
+    }
+    if (before?.revision !== revision) onAcknowledged();
     return {};
   });
 }

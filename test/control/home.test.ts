@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '#base/clock';
@@ -198,4 +198,16 @@ test('F3: stopping twice is stopping once, and a request in flight is answered',
   await Promise.all([mesh.server.close(), mesh.server.close()]);
   await answers;
   await expect(mesh.ask({ path: '/livez' })).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+});
+
+test('F3: somebody who never finishes a handshake does not hold the stop up past its deadline', async () => {
+  const mesh = await createMesh({ limits: { stopMs: 1_000 } });
+  const { host, port } = mesh.server.address;
+  const socket = connect({ host, port });
+  await once(socket, 'connect');
+  await mesh.ask({ path: '/livez' });
+  const closed = mesh.server.close();
+  mesh.clock.advance(1_000);
+  await closed;
+  socket.destroy();
 });

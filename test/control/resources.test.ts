@@ -98,7 +98,7 @@ describe('apply', () => {
       path: '/v1/resources?kind=Policy&name=odd',
     });
     expect(resources[0]?.resource.rules[0]).toMatchObject(odd);
-    expect(await names(mesh, "?name=' OR 1=1 --")).toEqual([]);
+    expect(await names(mesh, '?name=%27%20OR%201=1%20--')).toEqual([]);
   });
 });
 

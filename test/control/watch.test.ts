@@ -211,6 +211,7 @@ describe('a report', () => {
     const second = await stream.snapshot();
     await report(checkout, first.revision, { refused: { revision: second.revision, reason: 'the port is taken' } });
     expect(await statusOf(mesh, checkout)).toMatchObject({ sync: 'refused', refusal: 'the port is taken' });
+    expect(await mesh.events('snapshot')).toMatchObject([{ outcome: 'refused', actor: checkout.service }]);
   });
 
   test('keeps the lease: without it an instance leaves discovery, with it comes back', async () => {
