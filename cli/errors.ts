@@ -30,7 +30,7 @@ export const cliErrors = {
     retryable: true,
   },
   CLI_FILES_INVALID: {
-    message: '{count} problems in the files',
+    message: 'problems in the files: {count}',
     hint: 'nothing was applied',
     status: 400,
     retryable: false,
