@@ -1,0 +1,44 @@
+import { describe, expect, test } from 'vitest';
+import { parseAuthority } from '../../proxy/authority.ts';
+import { canonicalHead, type RawHead, valuesOf } from '../../proxy/request-head.ts';
+
+const raw = (change: Partial<RawHead>): RawHead => ({
+  method: 'GET',
+  target: '/',
+  host: 'payments',
+  fields: [],
+  length: 0,
+  expectsContinue: false,
+  ...change,
+});
+const headOf = (change: Partial<RawHead>) => canonicalHead(raw(change), { parseAuthority });
+
+describe('one authority', () => {
+  test.each([
+    ['10: Httpbin.FOO', 'Httpbin.FOO', 'httpbin.foo', 'httpbin.foo', undefined],
+    ['11: a trailing dot', 'db.prod.', 'db.prod', 'db.prod', undefined],
+    ['11: a port', 'db.prod:443', 'db.prod:443', 'db.prod', 443],
+    ['11: a trailing dot and the default port', 'db.prod.:80', 'db.prod', 'db.prod', 80],
+    ['H17: an IPv6 address', '[::1]:8080', '[::1]:8080', '::1', 8080],
+  ])('%s', (_, host, text, name, port) => {
+    expect(parseAuthority(host)).toEqual({ text, host: name, port });
+  });
+});
+
+describe('one head', () => {
+  test('8: the query is no part of the path', () => {
+    expect(headOf({ target: '/admin?x' })).toMatchObject({ path: '/admin', query: '?x' });
+  });
+
+  test('H18: an absolute target gives the same head as its path', () => {
+    expect(headOf({ target: 'http://payments./a//b?c' })).toEqual(headOf({ target: '/a/b?c' }));
+    expect(headOf({ target: 'HTTP://payments' })).toEqual(headOf({ target: '/' }));
+  });
+
+  test('18: every value of a header is seen, and of its aliases too', () => {
+    const fields = ['x-env', 'prod', 'accept', 'a', 'x-env', 'dev'];
+    expect(valuesOf(fields, 'x-env')).toEqual(['prod', 'dev']);
+    expect(valuesOf(['x_env', 'prod'], 'x-env')).toEqual(['prod']);
+    expect(valuesOf(fields, 'x-other')).toEqual([]);
+  });
+});
