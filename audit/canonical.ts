@@ -4,13 +4,17 @@ import type { DecisionRecord } from '#wire';
 
 /** No entry is longer than this in bytes (c2sp.org/tlog-tiles: a length is a uint16). */
 export const longestEntry = 65_535;
-const mostRules = 64;
 
-/** The record's canonical line, newline included. Over-long fields are cut; a path loses its query, should one get here. */
+/** The line of a record, line feed included: at most `longestEntry` bytes and one, whatever the record holds. */
 export function encodeRecord(record: DecisionRecord): string {
-  const line = JSON.stringify(ordered(record, 8_192, mostRules));
+  return encodeFitted(fitRecord(record));
+}
+
+/** The same for what `fitRecord` gave. */
+export function encodeFitted(record: DecisionRecord): string {
+  const line = JSON.stringify(record);
   if (line.length * 3 <= longestEntry || Buffer.byteLength(line) <= longestEntry) return `${line}\n`;
-  return `${JSON.stringify(ordered(record, 1_024, 8))}\n`;
+  return `${JSON.stringify(fitRecord(record, { longestPath: 1_024, mostRules: 8 }))}\n`;
 }
 
 /** Canonical JSON of any JSON value; keys whose value is undefined are left out. */
@@ -22,11 +26,18 @@ export function canonicalJson(value: unknown): string {
   return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
 }
 
-/** Written out, not sorted at run time: an object literal in canonical order costs a third of a generic sort. */
-function ordered(r: DecisionRecord, longestPath: number, rules: number): DecisionRecord {
+/**
+ * The record as the wire schema takes it, keys in canonical order: over-long fields cut, a query that got into the path left out, numbers
+ * that cannot be made harmless. A single record that the control plane had to refuse would hold up all that follow it.
+ * Written out rather than sorted at run time, which costs three times as much.
+ */
+export function fitRecord(
+  r: DecisionRecord,
+  { longestPath, mostRules } = { longestPath: 8_192, mostRules: 64 },
+): DecisionRecord {
   return {
-    bytesIn: r.bytesIn,
-    bytesOut: r.bytesOut,
+    bytesIn: count(r.bytesIn),
+    bytesOut: count(r.bytesOut),
     connection: cut(r.connection, 64),
     decision: r.decision,
     endpoint: cut(r.endpoint, 300),
@@ -37,9 +48,9 @@ function ordered(r: DecisionRecord, longestPath: number, rules: number): Decisio
     kind: r.kind,
     lost: r.lost,
     lostFrom: r.lostFrom,
-    matched: cutList(r.matched, rules),
+    matched: cutList(r.matched, mostRules),
     method: cut(r.method, 32),
-    ms: r.ms,
+    ms: time(r.ms),
     path: cut(withoutQuery(r.path), longestPath),
     peer: cut(r.peer, 2_048),
     policyRevision: r.policyRevision,
@@ -49,14 +60,22 @@ function ordered(r: DecisionRecord, longestPath: number, rules: number): Decisio
     seq: r.seq,
     serial: cut(r.serial, 64),
     service: cut(r.service, 2_048),
-    shadow: cutList(r.shadow, rules),
-    status: r.status,
-    time: r.time,
+    shadow: cutList(r.shadow, mostRules),
+    status: r.status !== undefined && r.status >= 100 && r.status <= 999 ? r.status : undefined,
+    time: cut(r.time, 32),
     to: cut(r.to, 2_048),
     traceId: cut(r.traceId, 32),
-    upstreamMs: r.upstreamMs,
+    upstreamMs: r.upstreamMs === undefined ? undefined : time(r.upstreamMs),
     v: r.v,
   } as DecisionRecord;
+}
+
+function count(value: number): number {
+  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+}
+
+function time(value: number): number {
+  return value >= 0 && value < Number.POSITIVE_INFINITY ? value : 0;
 }
 
 function cut<T extends string | undefined>(text: T, longest: number): T {

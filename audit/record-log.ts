@@ -5,7 +5,8 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import { makePrivateFolder } from '#base/files';
 import type { Log } from '#base/log';
-import type { DecisionRecord } from '#wire';
+import { type DecisionRecord, wireVersion } from '#wire';
+import { fitRecord } from './canonical.ts';
 import { fail } from './errors.ts';
 import { createLosses, type Loss } from './losses.ts';
 import { createSegmentWriter, type OpenFile } from './segment-writer.ts';
@@ -90,7 +91,8 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   }
 
   const take = (record: Omit<DecisionRecord, 'v' | 'seq'>): void => {
-    queue.push({ ...record, v: 1, seq: ++lastSeq });
+    // Made to fit here, so that what is read from memory is what is on the disk.
+    queue.push(fitRecord({ ...record, v: wireVersion, seq: ++lastSeq }));
   };
 
   /** Gap records come after what they account for, and before whatever follows it. */

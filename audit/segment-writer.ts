@@ -3,7 +3,7 @@
 import { type FileHandle, open as openFile, rename, rm, stat } from 'node:fs/promises';
 import { makePrivateFolder } from '#base/files';
 import type { DecisionRecord } from '#wire';
-import { encodeRecord } from './canonical.ts';
+import { encodeFitted } from './canonical.ts';
 import type { Loss } from './losses.ts';
 import { type Cursor, readSegment, recoverSegments, repairSegment, type Segment, segmentPath } from './segments.ts';
 
@@ -161,9 +161,9 @@ export function createSegmentWriter(o: SegmentWriterOptions) {
       damaged(segment, found.size);
     },
 
-    /** Writes whole lines at the end; they are durable after `sync`. On failure nothing counts as written. */
+    /** Writes whole lines at the end, of records that `fitRecord` gave; they are durable after `sync`. On failure nothing counts as written. */
     async append(records: readonly DecisionRecord[]): Promise<void> {
-      const bytes = Buffer.from(records.map(encodeRecord).join(''));
+      const bytes = Buffer.from(records.map(encodeFitted).join(''));
       if (active && active.segment.bytes >= segmentBytes) {
         await sync();
         await retire();

@@ -3,7 +3,8 @@
 import { closeSync, ftruncateSync, openSync, readdirSync, readSync, renameSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DecisionRecord } from '#wire';
+import { isValid } from '#base/schema';
+import { type DecisionRecord, decisionRecord } from '#wire';
 import { longestEntry } from './canonical.ts';
 
 export interface Segment {
@@ -109,8 +110,8 @@ export async function readSegment(o: {
         if (record.seq >= from) records.push(record);
         if (records.length >= limit) break;
       }
-      if (begin === 0) break;
-      offset += begin;
+      // Rubbish longer than any line is passed over.
+      offset += begin === 0 ? bytesRead : begin;
     }
     return { records, cursor: { path: segment.path, seq, offset } };
   } finally {
@@ -120,8 +121,8 @@ export async function readSegment(o: {
 
 function parseLine(text: string): DecisionRecord | undefined {
   try {
-    const record = JSON.parse(text) as DecisionRecord | null;
-    return record && Number.isSafeInteger(record.seq) && record.seq > 0 ? record : undefined;
+    const value: unknown = JSON.parse(text);
+    return isValid(decisionRecord, value) ? value : undefined;
   } catch {
     return undefined;
   }

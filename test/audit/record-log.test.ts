@@ -387,6 +387,40 @@ describe('what a record may hold', () => {
     }
   });
 
+  test('what is read from memory is what is read from the disk, and the wire schema takes it', async () => {
+    const folder = temporaryFolder();
+    const first = openLog(folder);
+    first.append(
+      recordOf({
+        path: 'x'.repeat(20_000),
+        method: 'M'.repeat(99),
+        status: 0,
+        bytesIn: -1,
+        bytesOut: Number.NaN,
+        ms: -5,
+      }),
+    );
+    await first.flush();
+    const [fromMemory] = await first.read(1, 1);
+    await first.close();
+    const [fromDisk] = await openLog(folder).read(1, 1);
+    expect(JSON.parse(JSON.stringify(fromMemory))).toEqual(fromDisk);
+    expect(check(decisionRecord, fromMemory)).toEqual([]);
+  });
+
+  test('L1: a line that somebody made unreadable or invalid is left out, and those around it are read', async () => {
+    const folder = temporaryFolder();
+    const first = openLog(folder);
+    appendMany(first, 5);
+    await first.close();
+    const path = join(folder, files(folder)[0]!);
+    const lines = readFileSync(path, 'utf8').split('\n');
+    lines[1] = lines[1]!.replace('"hop":"inbound"', '"hop":"no-such"');
+    lines[3] = 'x'.repeat(700_000);
+    writeFileSync(path, lines.join('\n'));
+    expect(seqs(await readAll(openLog(folder)))).toEqual([1, 3, 5]);
+  });
+
   test('L6: a query string never reaches the file', async () => {
     const folder = temporaryFolder();
     const log = openLog(folder);
