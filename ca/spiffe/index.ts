@@ -24,4 +24,4 @@ export { createCsr } from './request.ts';
 export { assertStrongKey, isSignedBy, readPublicKey, signatureAlgorithmOf, signWith } from './strength.ts';
 export type { Svid } from './svid.ts';
 export { readSvid, svidOf } from './svid.ts';
-export { tlsClientPolicy, tlsContext, tlsServerPolicy, verifyPeer } from './tls.ts';
+export { connectTls, tlsClientPolicy, tlsContext, tlsServerPolicy, verifyPeer } from './tls.ts';

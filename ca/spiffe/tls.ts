@@ -1,7 +1,13 @@
 // How SVIDs are carried by TLS: 1.3 only, both sides authenticated, nothing resumed (T21 to T25), and the peer's identity read once per
 // connection. TLS alone accepts two URI names, none, or a foreign trust domain, so a socket is nobody's until `verifyPeer` said who.
-import { constants, type X509Certificate } from 'node:crypto';
-import type { ConnectionOptions, PeerCertificate, SecureContextOptions, TLSSocket } from 'node:tls';
+import { constants } from 'node:crypto';
+import {
+  type ConnectionOptions,
+  connect,
+  type DetailedPeerCertificate,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { bundlePem, type TrustBundle, toPem } from './bundle.ts';
 import { longestChain, verifyChain } from './chain.ts';
 import { fail } from './errors.ts';
@@ -36,7 +42,7 @@ export function tlsContext(o: { readonly identity: Identity; readonly bundle: Tr
 }
 
 /**
- * Spread into `tls.connect` beside a `tlsContext` (or without one, where the client has no identity yet). The connection fails before
+ * Spread into the options of `connectTls` beside a `tlsContext` (or without one, where the client has no identity yet). The connection fails before
  * `secureConnect`, so before any byte is sent, unless the server proves to be `expect`.
  */
 export function tlsClientPolicy(o: {
@@ -53,6 +59,16 @@ export function tlsClientPolicy(o: {
 }
 
 /**
+ * `tls.connect`, for use with `tlsClientPolicy`. Node hands `checkServerIdentity` a legacy rendering of the server's whole chain, which
+ * is slow and, in Node 26.10, crashes the process on an EC key whose curve has no NIST name; this hands over the certificates themselves.
+ */
+export function connectTls(options: ConnectionOptions): TLSSocket {
+  const socket = connect(options);
+  socket.getPeerCertificate = () => (socket.getPeerX509Certificate() ?? {}) as unknown as DetailedPeerCertificate;
+  return socket;
+}
+
+/**
  * The verified identity of the other side; call it once, after `secureConnect` or `secureConnection`.
  * Throws `TLS_*` for a connection that TLS did not verify, `IDENTITY_*` for a certificate that breaks a rule.
  */
@@ -63,7 +79,7 @@ export function verifyPeer(socket: TLSSocket, o: { readonly bundle: TrustBundle;
   if (socket.getProtocol() !== 'TLSv1.3') throw fail('TLS_UNVERIFIED', { reason: 'it is not TLS 1.3' });
   const leaf = socket.getPeerX509Certificate();
   if (!leaf) throw fail('TLS_UNVERIFIED', { reason: 'no certificate was presented' });
-  return verifyChain({ ...o, chain: sentChain(leaf) });
+  return verifyChain({ ...o, chain: chainOf(leaf) });
 }
 
 /** Verifies a server's chain and that it is the expected one; throws `IDENTITY_*`. */
@@ -80,25 +96,18 @@ function trust(bundle: TrustBundle): { ca: string } {
   return { ca: bundlePem(bundle) };
 }
 
-/** One certificate more than allowed is enough to see that the chain is too long. */
-function sentChain(leaf: X509Certificate): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  for (
-    let next: X509Certificate | undefined = leaf;
-    next && chain.length <= longestChain;
-    next = next.issuerCertificate
-  )
-    chain.push(next.raw);
-  return chain;
+/** A certificate that knows the one above it, in either of Node's two shapes. */
+interface Link {
+  readonly raw?: Uint8Array | undefined;
+  readonly issuerCertificate?: Link | undefined;
 }
 
-function chainOf(certificate: PeerCertificate): Uint8Array[] {
+/** One certificate more than allowed is enough to see that the chain is too long. */
+function chainOf(leaf: Link): Uint8Array[] {
   const chain: Uint8Array[] = [];
-  let next: Partial<PeerCertificate> & { issuerCertificate?: PeerCertificate } = certificate;
-  while (next?.raw && chain.length <= longestChain) {
+  for (let next: Link | undefined = leaf; next?.raw && chain.length <= longestChain; next = next.issuerCertificate) {
     chain.push(next.raw);
-    if (!next.issuerCertificate || next.issuerCertificate === next) break;
-    next = next.issuerCertificate;
+    if (next.issuerCertificate === next) break;
   }
   return chain;
 }

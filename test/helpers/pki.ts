@@ -265,7 +265,7 @@ export function ecKeys(namedCurve: string): KeyPair {
 
 function keyId(publicKey: Uint8Array): Uint8Array {
   const hash = createHash('sha256')
-    .update(readChildren(readDer(publicKey))[1]!.content)
+    .update(readChildren(readDer(publicKey))[1]?.content ?? Buffer.alloc(0))
     .digest();
   return extension(extensionId.subjectKey, octets(hash.subarray(0, 20)), false);
 }
