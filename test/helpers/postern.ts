@@ -20,6 +20,7 @@ export interface RunOptions {
   readonly node?: string;
   readonly input?: string;
   readonly args?: readonly string[];
+  readonly uid?: number;
 }
 
 /** A temporary folder that is removed with `dispose`. */
@@ -31,11 +32,15 @@ export function createHome(): { readonly path: string } & Disposable {
 /** Starts `postern WORDS`; the caller ends it. */
 export function spawnPostern(
   words: readonly string[],
-  { env = {}, node = process.execPath, args = [] }: RunOptions = {},
+  { env = {}, node = process.execPath, args = [], uid }: RunOptions = {},
 ): ChildProcess {
   const base = { PATH: process.env.PATH, HOME: tmpdir(), NODE_COMPILE_CACHE: join(tmpdir(), 'postern-test-cache') };
   const merged = Object.fromEntries(Object.entries({ ...base, ...env }).filter(([, value]) => value !== undefined));
-  return spawn(node, [...args, launcher, ...words], { env: merged, stdio: ['pipe', 'pipe', 'pipe'] });
+  return spawn(node, [...args, launcher, ...words], {
+    env: merged,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid }),
+  });
 }
 
 /** Runs `postern WORDS` to its end. */
