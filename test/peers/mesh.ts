@@ -26,6 +26,8 @@ export interface PeerMesh {
   sidecar(o: {
     readonly service: string;
     readonly app: string;
+    /** Of its own in the mesh's folder unless said. */
+    readonly home?: string;
     readonly more?: readonly string[];
   }): Promise<Running<SidecarReady>>;
   apply(yaml: string): Promise<void>;
@@ -57,7 +59,7 @@ export async function startPeerMesh(): Promise<PeerMesh> {
     server: server.ready,
     postern,
     json: async <T>(...args: string[]) => JSON.parse((await postern(...args, '-o', 'json')).stdout) as T,
-    async sidecar({ service, app, more = [] }) {
+    async sidecar({ service, app, home: own = join(folder, `sidecar-${endings.length}`), more = [] }) {
       const { stdout } = await postern('token', 'create', service, '-o', 'json');
       const { token } = JSON.parse(stdout) as { token: string };
       const free = [
@@ -70,8 +72,8 @@ export async function startPeerMesh(): Promise<PeerMesh> {
         '--metrics',
         '127.0.0.1:0',
       ];
-      const own = ['--home', join(folder, `sidecar-${endings.length}`), '--token', token, '--app', app];
-      const running = await startPostern<SidecarReady>(['sidecar', ...own, ...free, ...more]);
+      const given = ['--home', own, '--token', token, '--app', app];
+      const running = await startPostern<SidecarReady>(['sidecar', ...given, ...free, ...more]);
       endings.unshift(() => running.stop());
       return running;
     },
