@@ -40,7 +40,10 @@ function restart() {
     process.exitCode = 1;
   });
   child.on('exit', (code, signal) => {
-    if (signal === null) process.exit(code);
+    if (signal === null) {
+      process.exitCode = code;
+      return;
+    }
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   });

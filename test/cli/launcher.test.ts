@@ -45,6 +45,13 @@ describe.skipIf(!oldNode)('on an older Node', () => {
   });
 });
 
+test('something unexpected is said in one line, without its stack, and ends with 1', async () => {
+  const soon = 'data:text/javascript,setTimeout(() => { Promise.reject(new Error("odd")) }, 200)';
+  const child = spawnPostern(['apply', '-f', '-'], { args: ['--import', soon] });
+  const { code, stderr } = await outcomeOf(child);
+  expect([code, stderr]).toEqual([1, 'error: odd\nhint: this is unexpected; run again with --debug for the details\n']);
+});
+
 test('a reader that goes away early is no error', async () => {
   const child = spawnPostern(['--help']);
   const outcome = outcomeOf(child);
