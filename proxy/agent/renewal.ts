@@ -2,7 +2,7 @@
 // Each renewal has a fresh key. Never gives up, never hurries a control plane that is down, and says early when expiry comes near.
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
-import { isPosternError } from '#base/error';
+import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { createCsr, type Identity } from '#spiffe';
@@ -10,6 +10,7 @@ import { type RenewRequest, svidReply, wireVersion } from '#wire';
 import type { Channel } from '#wire/channel';
 import type { Holding, SidecarFolder } from './disk.ts';
 import { acceptIssued } from './issued.ts';
+import { isRefusedIdentity } from './standing.ts';
 import { timeOf } from './token.ts';
 
 export type RenewalState = 'current' | 'failing' | 'banned' | 'expired';
@@ -93,8 +94,8 @@ export function startRenewal(options: RenewalOptions): Renewal {
   const noteFailure = (thrown: unknown): void => {
     const { identity } = holding();
     const leftMs = identity.notAfter - clock.now();
-    const fields = { id: identity.id.uri, reason: wordsOf(thrown), notAfter: timeOf(identity.notAfter), leftMs };
-    if (isBan(thrown)) {
+    const fields = { id: identity.id.uri, reason: messageOf(thrown), notAfter: timeOf(identity.notAfter), leftMs };
+    if (isRefusedIdentity(thrown)) {
       outcomes('banned').value++;
       if (state !== 'banned') log.error('this identity is banned: it is asked for again only now and then', fields);
       state = 'banned';
@@ -171,14 +172,6 @@ function backoffFor(identity: Identity, random: () => number) {
 
 function lifeOf(identity: Identity): number {
   return identity.notAfter - identity.notBefore;
-}
-
-function isBan(thrown: unknown): boolean {
-  return isPosternError(thrown) && /BANNED/.test(thrown.code);
-}
-
-function wordsOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 function clamp(value: number, least: number, most: number): number {

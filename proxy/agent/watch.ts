@@ -33,8 +33,8 @@ export interface WatchOptions {
 
 const firstRetryMs = 200;
 const longestRetryMs = 15_000;
-/** A banned identity asks again only this often. */
-const bannedRetryMs = 60_000;
+/** A banned identity asks again about this often: seldom, and soon enough after the ban is lifted. */
+const bannedRetryMs = 30_000;
 
 export function startWatch(options: WatchOptions): Watch {
   const { channel, clock, random, log, silenceMs = 3 * watchPingMs } = options;
