@@ -90,7 +90,7 @@ describe('a snapshot', () => {
     const before = await watch(checkout).snapshot();
     mesh.clock.step(-20_000);
     await mesh.restart();
-    const stream = watch({ channel: mesh.channel(checkout.identity) }, before.revision);
+    const stream = watch({ channel: mesh.channel(checkout.identity) });
     expect((await stream.snapshot()).revision).toBeGreaterThan(before.revision);
     const ahead = before.revision + 10_000_000;
     const third = await watch({ channel: mesh.channel(checkout.identity) }, ahead).snapshot();
