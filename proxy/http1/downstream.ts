@@ -195,9 +195,9 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     } finally {
       this.#isAdvancing = false;
     }
-    // Half-closed: what was asked in full is still answered (RFC 9112 section 9.6), anything else can no longer come.
+    // A caller that has half-closed takes no answer from most servers either: there is no telling it from one that is gone.
     if (this.#hasEnded && this.#phase === 'head') this.#close();
-    else if (this.#hasEnded && this.#phase === 'body' && !this.#isHeld) this.#gone();
+    else if (this.#hasEnded) this.#gone();
     this.#throttle();
   }
 
@@ -322,6 +322,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   #gone(): void {
+    if (this.#phase === 'closing') return;
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#phase = 'closing';
