@@ -35,10 +35,10 @@ test('openssl verify -x509_strict accepts the leaf of a sidecar and of the admin
 });
 
 test.each([
-  ['without a certificate', []],
-  ['with TLS 1.2', ['-tls1_2']],
-  ['with a certificate of somebody else', ['foreign']],
-])('openssl s_client %s gets nothing from an inbound listener', (_, extra) => {
+  ['without a certificate', [], 'TLS_CERTIFICATE_MISSING'],
+  ['with TLS 1.2', ['-tls1_2'], 'TLS_VERSION_UNSUPPORTED'],
+  ['with a certificate of somebody else', ['foreign'], 'TLS_CERTIFICATE_UNTRUSTED'],
+])('openssl s_client %s gets nothing from an inbound listener, and the record says why', async (_, extra, reason) => {
   const key = join(mesh.folder, 'foreign.key');
   const cert = join(mesh.folder, 'foreign.pem');
   openssl([
@@ -57,18 +57,17 @@ test.each([
     cert,
   ]);
   const more = extra[0] === 'foreign' ? ['-cert', cert, '-key', key] : extra;
-  const { out } = openssl(
-    ['s_client', '-connect', web.ready.inbound, '-ign_eof', ...more],
-    'GET / HTTP/1.1\r\nHost: web\r\n\r\n',
-  );
+  const { out } = openssl([...sClient(), ...more], 'GET / HTTP/1.1\r\nHost: web\r\n\r\n');
   expect(out).not.toContain('HTTP/1.1 ');
+  const found = async () => (await mesh.json<{ records: unknown[] }>('audit', 'query', '--reason', reason)).records;
+  await expect.poll(found, { timeout: 10_000 }).toHaveLength(1);
 });
 
 test('openssl s_client with a certificate of the mesh gets an answer from the same listener', () => {
   const [cert, key] = [join(home, 'sidecar', 'svid.pem'), join(home, 'sidecar', 'key.pem')];
   const chain = ['-cert', cert, '-cert_chain', cert, '-key', key];
   const request = 'GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n';
-  const { out } = openssl(['s_client', '-connect', web.ready.inbound, '-ign_eof', ...chain], request);
+  const { out } = openssl([...sClient(), ...chain], request);
   expect(out).toContain('HTTP/1.1 403');
 });
 
@@ -89,6 +88,11 @@ test('an exported key store opens in openssl and in keytool, and with no other p
   );
   expect(keytool.stdout).toContain('PrivateKeyEntry');
 });
+
+/** Offers what the listener speaks, so that only the certificate or the version can be what it refuses. */
+function sClient(): string[] {
+  return ['s_client', '-connect', web.ready.inbound, '-alpn', 'http/1.1', '-ign_eof'];
+}
 
 function openssl(args: readonly string[], input = ''): { code: number | null; out: string } {
   const { status, stdout, stderr } = spawnSync(programPath('openssl'), args, {
