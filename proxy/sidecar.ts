@@ -75,6 +75,8 @@ const firstSnapshotMs = 3_000;
 const lastWordsMs = 2_000;
 /** How long an exit waits for the control plane to hear that it is draining before listeners close. */
 const farewellMs = 500;
+/** How long it still answers after that, while callers hear of it: an idle connection closed just as a caller uses it is a failed call. */
+const lingerMs = 250;
 
 /**
  * Starts one sidecar; on return its listeners are open and its identity is durable. Throws `SIDECAR_*`, `CONTROL_*` or the control
@@ -223,6 +225,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     state = 'draining';
     log.info('draining', { connections: dataPlane.counts, atMostMs: config.drainMs });
     await within(clock, farewellMs, reporter.reportNow());
+    await pause(clock, Math.min(lingerMs, config.drainMs / 4), new AbortController().signal);
     // Bans and renewals still count while exchanges run out.
     await dataPlane.drain();
     const cut = new AbortController();
