@@ -144,6 +144,8 @@ describe('across restarts', () => {
       const log = openLog(folder);
       await log.flush();
       expect(readFileSync(path, 'utf8').startsWith(good)).toBe(true);
+      const after = readFileSync(path, 'utf8').trimEnd().split('\n');
+      expect(after.map((line) => (JSON.parse(line) as DecisionRecord).seq)).toEqual([1, 2, 3, 5]);
       const records = await log.read(1, 10);
       expect(seqs(records)).toEqual([1, 2, 3, 5]);
       expect(gapsIn(records)).toEqual([{ seq: 5, lost: 1, lostFrom: 4, reason: 'AUDIT_TAIL_TORN' }]);
