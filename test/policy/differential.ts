@@ -52,11 +52,14 @@ const methods = ['GET', 'POST', 'G.T', 'M-SEARCH', '$'];
 const few = <T>(from: readonly T[], most = 4): fc.Arbitrary<T[]> =>
   fc.uniqueArray(fc.constantFrom(...from), { minLength: 1, maxLength: most });
 const sometimes = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-  fc.option(arbitrary, { nil: undefined, freq: 1 });
+  fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary });
 const often = <T>(usual: readonly T[], odd: readonly T[]): fc.Arbitrary<T> =>
   fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
 const when = fc.uniqueArray(
-  fc.record({ key: fc.constantFrom(...headerNames).map((n) => `header:${n}`), in: few(values) }),
+  fc.record({
+    key: fc.constantFrom(...headerNames).map((n) => `header:${n}`),
+    in: fc.uniqueArray(often(values.slice(0, 3), values), { minLength: 1, maxLength: 4 }),
+  }),
   {
     selector: (condition) => condition.key,
     minLength: 1,
@@ -71,11 +74,11 @@ const rule = fc.record({
   methods: sometimes(few(methods)),
   paths: sometimes(few(templates, 8)),
   ports: sometimes(few([80, 8080, 1, 65_535], 2)),
-  when: fc.option(when, { nil: undefined, freq: 1 }),
+  when: sometimes(when),
 });
 export const policySets: fc.Arbitrary<PolicySet> = fc
   .record({
-    rules: fc.array(rule, { minLength: 0, maxLength: 10 }),
+    rules: fc.array(rule, { maxLength: 8 }),
     groups: fc.tuple(...groupNames.map(() => fc.uniqueArray(fc.constantFrom(...sources), { maxLength: 3 }))),
   })
   .map(({ rules, groups }) => ({
@@ -93,9 +96,11 @@ export const questions: fc.Arbitrary<Question> = fc
     method: often(['GET', 'POST'], ['GETX', 'get', 'GXT', 'M-SEARCH', '$', '']),
     path: often(paths.slice(0, 12), paths),
     port: fc.constantFrom(undefined, 80, 8080, 1),
-    headers: fc.dictionary(
-      fc.constantFrom(...headerNames),
-      fc.array(often(values.slice(0, 3), given), { maxLength: 3 }),
+    headers: fc.record(
+      Object.fromEntries(
+        headerNames.map((name) => [name, fc.array(often(values.slice(0, 3), given), { maxLength: 3 })]),
+      ),
+      { requiredKeys: [] },
     ),
   })
   .map(({ headers, ...rest }) => ({ ...rest, headers: (name: string) => headers[name] ?? [] }));
@@ -104,6 +109,8 @@ export interface Differences {
   readonly decisions: number;
   readonly allowed: number;
   readonly different: readonly string[];
+  /** How often a rule with this field decided: a field that never does was not compared. */
+  readonly decidedBy: Readonly<Record<string, number>>;
 }
 
 /** Decides `count` questions by program, scoped program, explanation and casbin, and says which disagree. */
@@ -112,6 +119,7 @@ export async function compare({ count, seed }: { count: number; seed: number }):
   const different: string[] = [];
   let decisions = 0;
   let allowed = 0;
+  const decidedBy: Record<string, number> = {};
   const sets = fc.sample(policySets, { numRuns: Math.ceil(count / perSet), seed });
   for (const [index, set] of sets.entries()) {
     const program = compileProgram(set);
@@ -122,12 +130,17 @@ export async function compare({ count, seed }: { count: number; seed: number }):
       const explained = explain(set, question).decision;
       decisions++;
       if (decision.effect === 'allow') allowed++;
+      const decider = set.rules.find((rule) => `p/${rule.id}` === decision.rule);
+      for (const field of decider ? Object.keys(decider) : []) {
+        const name = `${decision.effect} by ${field}`;
+        decidedBy[name] = (decidedBy[name] ?? 0) + 1;
+      }
       const same = Object.values(answers).every((answer) => answer === decision.effect);
       if (same && JSON.stringify(explained) === JSON.stringify(decision)) continue;
       different.push(JSON.stringify({ answers, decision, explained, question, set }));
     }
   }
-  return { decisions, allowed, different };
+  return { decisions, allowed, different, decidedBy };
 }
 
 /** What the proxies at both ends decide, which hold only what concerns them. */
