@@ -53,12 +53,12 @@ const few = <T>(from: readonly T[], most = 4): fc.Arbitrary<T[]> =>
   fc.uniqueArray(fc.constantFrom(...from), { minLength: 1, maxLength: most });
 const sometimes = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary });
-const often = <T>(usual: readonly T[], odd: readonly T[]): fc.Arbitrary<T> =>
-  fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
+const often = <T>(usual: readonly T[], odd: readonly T[], weight = 8): fc.Arbitrary<T> =>
+  fc.oneof({ weight, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
 const when = fc.uniqueArray(
   fc.record({
     key: fc.constantFrom(...headerNames).map((n) => `header:${n}`),
-    in: fc.uniqueArray(often(values.slice(0, 3), values), { minLength: 1, maxLength: 4 }),
+    in: fc.uniqueArray(often(values.slice(0, 3), values, 2), { minLength: 1, maxLength: 4 }),
   }),
   {
     selector: (condition) => condition.key,
@@ -98,7 +98,7 @@ export const questions: fc.Arbitrary<Question> = fc
     port: fc.constantFrom(undefined, 80, 8080, 1),
     headers: fc.record(
       Object.fromEntries(
-        headerNames.map((name) => [name, fc.array(often(values.slice(0, 3), given), { maxLength: 3 })]),
+        headerNames.map((name) => [name, fc.array(often(values.slice(0, 3), given, 2), { maxLength: 3 })]),
       ),
       { requiredKeys: [] },
     ),
