@@ -58,7 +58,8 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
     handshakeTimeout: limits.handshakeMs,
     ALPNProtocols: [linkProtocol],
   });
-  const raw = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  // Not half-open: the end of a caller in its handshake would not be seen.
+  const raw = createServer({ noDelay: true }, (socket) => {
     const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
     socket.on('error', () => undefined);
     const fault = cannotTake();
