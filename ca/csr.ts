@@ -22,14 +22,16 @@ import { fail } from './errors.ts';
 /** A request larger than this is refused unread. */
 export const largestCsr = 12_288;
 
-/** Keys that everybody knows: RFC 7515 A.3, RFC 7517 A.1, RFC 9421 B.1.3, RFC 9500 section 2.3 (SubjectPublicKeyInfo, base64). */
+/** P-256 keys that everybody knows, by their coordinates: RFC 7515 A.3, RFC 7517 A.1, RFC 9421 B.1.3, RFC 9500 section 2.3. */
 const knownToAll: ReadonlySet<string> = new Set(
   [
-    'f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8RTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==',
-    'MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D7gSXqUUVbZiItSs3m9+9Ue6Gnvwj/GW2ZZaVtszggXIw==',
-    'qIVYZVLCrPZHGHjP17CTW0/+D9Lfw0EkjqF7xB4FivAxzic30tMM4GF+hR6Dxh71Z50VGGdldkkDXZCnTNnoXQ==',
-    'QiVI+I+3gv+17KN0RFLHKh5Vj71vc75eSOkyMsxFxbFsTNEMTLjVuKFxOelIgsiZJXKZNCX0FBmrfpCkKklCcg==',
-  ].map((point) => Buffer.from(point, 'base64').toString('hex')),
+    ['f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU', 'x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0'],
+    ['MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4', '4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM'],
+    ['qIVYZVLCrPZHGHjP17CTW0_-D9Lfw0EkjqF7xB4FivA', 'Mc4nN9LTDOBhfoUeg8Ye9WedFRhnZXZJA12Qp0zZ6F0'],
+    ['QiVI-I-3gv-17KN0RFLHKh5Vj71vc75eSOkyMsxFxbE', 'bEzRDEy41bihcTnpSILImSVymTQl9BQZq36QpCpJQnI'],
+  ].map(
+    ([x = '', y = '']) => Buffer.from(x, 'base64url').toString('hex') + Buffer.from(y, 'base64url').toString('hex'),
+  ),
 );
 
 /** The SubjectPublicKeyInfo of a request; throws `CSR_INVALID` or `KEY_WEAK`. On return the sender proved that it holds the key. */

@@ -18,7 +18,7 @@ export interface LeafRequest {
   readonly serial?: () => Uint8Array;
 }
 
-/** A leaf that would live for less than this is not worth making. */
+/** An issuer with less life than this makes nothing any more. */
 const shortestLife = 1_000;
 
 /** The leaf's DER and what it says. Throws `CA_ISSUING_EXPIRED` when the issuer's life leaves no room for it. */
@@ -26,7 +26,7 @@ export function issueLeaf(o: LeafRequest): { readonly leaf: Uint8Array; readonly
   const { signer, id, publicKey } = o;
   const notBefore = Math.max(wholeSecond(o.now - o.backdateMs), signer.certificate.notBefore);
   const notAfter = Math.min(wholeSecond(o.now + o.ttlMs), signer.certificate.notAfter);
-  if (notAfter - o.now < Math.min(shortestLife, o.ttlMs / 2))
+  if (signer.certificate.notAfter - o.now < shortestLife)
     throw fail('CA_ISSUING_EXPIRED', { notAfter: new Date(signer.certificate.notAfter).toISOString() });
   const decided: LeafContent = {
     id,
