@@ -86,6 +86,7 @@ export interface Authority {
   /** Resolves when no CA certificate is being made. */
   idle(): Promise<void>;
   onChange(listener: (what: 'bundle' | 'issuing' | 'bans') => void): void;
+  /** Closing twice is allowed. */
   close(): void;
 }
 
@@ -255,7 +256,9 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
     },
     idle: rotation.idle,
     onChange: (listener) => void listeners.push(listener),
-    close: () => database.close(),
+    close() {
+      if (database.sql.isOpen) database.close();
+    },
   };
 }
 

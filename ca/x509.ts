@@ -59,7 +59,8 @@ async function build(
   const made = await X509CertificateGenerator.create({
     serialNumber,
     subject,
-    issuer: above ? above.subjectName.toJSON() : subject,
+    // The Name itself: written anew it could come out in another string type, and then no longer be the issuer's.
+    issuer: above ? above.subjectName : subject,
     notBefore: wholeSecond(o.notBefore),
     notAfter: wholeSecond(o.notAfter),
     publicKey,

@@ -26,7 +26,11 @@ interface Anchors {
 }
 
 const anchorsOf = new WeakMap<TrustBundle, Anchors>();
-const understood: ReadonlySet<string> = new Set([extensionId.basicConstraints, extensionId.keyUsage]);
+const understood: ReadonlySet<string> = new Set([
+  extensionId.basicConstraints,
+  extensionId.keyUsage,
+  extensionId.subjectAltName,
+]);
 const understoodInRoots: ReadonlySet<string> = new Set([...understood, extensionId.nameConstraints]);
 
 /**
