@@ -15,6 +15,8 @@ export interface ConnectionHandler {
   expired(): void;
   /** Finish what runs, take nothing new, then close (drain, expiry near, trust changed). */
   retire(): void;
+  /** The turn ends: what is written now leaves with the rest. Called after `schedule` or a `write`. */
+  flushing?(): void;
 }
 
 export interface ConnectionOptions {
@@ -82,13 +84,17 @@ export class Connection {
     if (this.isClosed || this.#isFinishing) return true;
     this.#pieces.push(piece);
     this.#queued += piece.length;
-    if (!this.#isScheduled) {
-      this.#isScheduled = true;
-      this.#turn.add(this);
-    }
+    this.schedule();
     if (this.#queued + this.socket.writableLength < this.#bufferBytes) return true;
     this.#isBlocked = true;
     return false;
+  }
+
+  /** Asks for a `flush` at the end of this turn. */
+  schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#turn.add(this);
   }
 
   get isBlocked(): boolean {
@@ -97,6 +103,7 @@ export class Connection {
 
   /** Hands everything queued to the socket. */
   flush(): void {
+    this.handler.flushing?.();
     this.#isScheduled = false;
     const pieces = this.#pieces;
     if (pieces.length === 0 || this.isClosed) return;
@@ -139,6 +146,12 @@ export class Connection {
     this.#pieces = [];
     if ('encrypted' in this.socket) this.socket.destroy();
     else this.socket.resetAndDestroy();
+  }
+
+  /** Closes it; what the kernel has taken is still delivered. */
+  drop(): void {
+    this.isClosed = true;
+    this.socket.destroy();
   }
 
   /** Takes nothing new from now on. */

@@ -15,7 +15,7 @@ import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
-import { isBanned } from './identity.ts';
+import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { type InboundListener, type Listener, listenInbound, listenOutbound } from './listen.ts';
 import { createLive } from './live.ts';
@@ -70,6 +70,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   const limits: Limits = { ...defaultLimits, ...o.limits };
   const monotonic = (): number => clock.monotonic();
   let identity: Identity | undefined;
+  let local: Peer | undefined;
   let view: View | undefined;
   let credentials: Credentials | undefined;
   let isDraining = false;
@@ -110,8 +111,15 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     balancer,
     nextId,
     parseAuthority: createAuthorityParser(),
-    record: o.record,
+    record(record) {
+      try {
+        o.record(record);
+      } catch (thrown) {
+        log.error('a decision record was lost', { id: record.id, reason: messageOf(thrown) });
+      }
+    },
     identity: () => identity,
+    local: () => local,
     view: () => view,
   };
 
@@ -137,6 +145,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
       identity = next;
+      local = Peer.local(next);
       if (contexts) useContexts(contexts);
     },
     applySnapshot(snapshot) {
@@ -160,6 +169,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       balancer.keep(
         new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
       );
+      upstreams.keep(next.routes.destinations);
       live.recheck();
       live.cutPeers((peer) => isBanned(next.bans, peer));
       if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);

@@ -21,8 +21,11 @@ export interface Downstream {
   /** False: call again only after `downstreamReady`. */
   data(bytes: Buffer): boolean;
   end(trailers: FieldList): void;
-  /** The response cannot be completed; the caller must be able to tell. */
-  abort(): void;
+  /**
+   * The response cannot be completed; the caller must be able to tell. `atOnce`: without what is still queued either, as when the
+   * caller may no longer have it.
+   */
+  abort(atOnce: boolean): void;
   pauseRequest(): void;
   /** Also begins the body: nothing of it is read before. */
   resumeRequest(): void;
@@ -58,6 +61,8 @@ export class Exchange {
   answeredAt: number | undefined;
   /** Nothing more can be done for the caller. */
   isOver = false;
+  /** It has been sent twice already: no third time. */
+  isLastTry = false;
   /** Set by the hop while it runs: decides again and cuts when now denied. */
   recheck: (() => void) | undefined;
 
@@ -77,6 +82,11 @@ export class Exchange {
     this.startedAt = monotonic();
   }
 
+  /** Why it must not be sent on (any more), if so. */
+  get stopped(): PosternError | undefined {
+    return this.#fault ?? (this.isOver ? fail('DOWNSTREAM_CLOSED') : undefined);
+  }
+
   get hasAnswered(): boolean {
     return this.status !== undefined;
   }
@@ -92,7 +102,8 @@ export class Exchange {
    */
   relay(start: (exchange: Exchange) => Upstream): Promise<'done' | 'again'> {
     return new Promise((resolve, reject) => {
-      if (this.isOver || this.#fault) return reject(this.#fault ?? fail('DOWNSTREAM_CLOSED'));
+      const { stopped } = this;
+      if (stopped) return reject(stopped);
       this.#settle = (outcome) => {
         this.#settle = undefined;
         this.#upstream = undefined;
@@ -125,7 +136,7 @@ export class Exchange {
     this.#upstream?.abort();
     if (this.hasAnswered) {
       this.isOver = true;
-      this.downstream.abort();
+      this.downstream.abort(true);
     }
     this.#settle?.(fault);
   }
@@ -146,7 +157,7 @@ export class Exchange {
     this.#fault = fault;
     this.isOver = fault.code === 'DOWNSTREAM_CLOSED' || this.hasAnswered;
     this.#upstream?.abort();
-    if (this.hasAnswered) this.downstream.abort();
+    if (this.hasAnswered) this.downstream.abort(true);
     this.#settle?.(fault);
   }
 
@@ -183,8 +194,8 @@ export class Exchange {
   responseFail(fault: PosternError, untouched: boolean): void {
     if (this.hasAnswered) {
       this.isOver = true;
-      this.downstream.abort();
-    } else if (untouched && this.isRepeatable) return this.#settle?.('again');
+      this.downstream.abort(false);
+    } else if (untouched && this.isRepeatable && !this.isLastTry) return this.#settle?.('again');
     this.#settle?.(fault);
   }
 }

@@ -7,7 +7,6 @@ import type { Connection } from './connection.ts';
 import { fail } from './errors.ts';
 import { fieldsForPeer } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
-import { Peer } from './identity.ts';
 import type { Plane, View } from './plane.ts';
 import { canonicalHead } from './request-head.ts';
 import { type Destination, type Endpoint, routeTo } from './route.ts';
@@ -16,19 +15,20 @@ import { admit, createExchange, type Heard, type Running, refuseInvalid, send, s
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
 export function serveOutbound(o: { plane: Plane; connection: Connection; service?: string | undefined }): void {
   const { plane, connection, service } = o;
-  const identity = plane.identity();
-  const heard: Heard = { plane, connection, hop: 'outbound', caller: identity && Peer.local(identity) };
+  // Read for each request: a local connection outlives certificates.
+  const hear = (): Heard => ({ plane, connection, hop: 'outbound', caller: plane.local() });
   new Http1Downstream({
     connection,
     limits: plane.limits,
     monotonic: () => plane.clock.monotonic(),
     onRequest: (raw, downstream) => {
+      const heard = hear();
       const head = canonicalHead(raw, plane);
       const exchange = createExchange(heard, { head, downstream, responseFields: (fields) => fields });
       void serve(heard, exchange, (running) => outbound(running, service));
       return exchange;
     },
-    onInvalid: (fault, downstream) => refuseInvalid(heard, fault, downstream),
+    onInvalid: (fault, downstream) => refuseInvalid(hear(), fault, downstream),
     onClosed: () => undefined,
     onLimit: (limit) => plane.metrics.limit(limit),
   });

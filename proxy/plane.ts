@@ -9,7 +9,7 @@ import type { Balancer } from './balance.ts';
 import type { Turn } from './connection.ts';
 import type { DataPlaneMetrics } from './data-plane-metrics.ts';
 import type { RecordDraft } from './exchange-record.ts';
-import type { Bans } from './identity.ts';
+import type { Bans, Peer } from './identity.ts';
 import type { Limits } from './limits.ts';
 import type { LiveConnections } from './live.ts';
 import type { Routes } from './route.ts';
@@ -38,6 +38,8 @@ export interface Plane {
   readonly parseAuthority: (raw: string) => Authority;
   readonly record: (record: RecordDraft) => void;
   readonly identity: () => Identity | undefined;
+  /** The application beside this proxy, which speaks with its identity. */
+  readonly local: () => Peer | undefined;
   /** `undefined` before the first snapshot: everything is refused. */
   readonly view: () => View | undefined;
 }

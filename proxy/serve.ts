@@ -113,12 +113,14 @@ export async function send({ heard, exchange }: Running, pool: Pool, fields: Fie
   let upstream = pool.take();
   for (;;) {
     const ready = upstream instanceof Promise ? await upstream : upstream;
-    if (exchange.isOver) {
+    const { stopped } = exchange;
+    if (stopped) {
       pool.idle(ready);
-      throw fail('DOWNSTREAM_CLOSED');
+      throw stopped;
     }
     if ((await exchange.relay((events) => ready.start(events, fields))) === 'done') return;
     heard.plane.metrics.retried(heard.hop);
+    exchange.isLastTry = true;
     upstream = pool.take({ fresh: true });
   }
 }

@@ -44,6 +44,8 @@ export interface Upstreams {
   service(destination: Destination, endpoint: Endpoint): Pool;
   /** Credentials were replaced: pools of earlier ones retire. */
   renewed(): void;
+  /** Pools of endpoints that are no longer there retire. */
+  keep(destinations: readonly Destination[]): void;
   retire(): void;
   readonly pools: number;
 }
@@ -53,7 +55,14 @@ const outboundGraceMs = 5_000;
 
 export function createUpstreams(o: UpstreamsOptions): Upstreams {
   const { limits, clock } = o;
-  const pools = new Map<string, { pool: Pool; generation: number }>();
+  const pools = new Map<string, { pool: Pool; generation: number; place: string }>();
+  const retireUnless = (isKept: (entry: { generation: number; place: string }) => boolean): void => {
+    for (const [key, entry] of pools) {
+      if (isKept(entry)) continue;
+      pools.delete(key);
+      entry.pool.retire();
+    }
+  };
 
   const upstreamOn = (
     dialled: Dialled,
@@ -119,31 +128,34 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     service(destination, endpoint) {
       const credentials = o.credentials();
       if (!credentials) throw fail('PROXY_NOT_READY');
-      const key = `${credentials.generation} ${destination.id.uri} ${endpoint.address}`;
+      const place = placeOf(destination, endpoint);
+      const key = `${credentials.generation} ${place}`;
       let entry = pools.get(key);
       if (!entry) {
         const pool = createServicePool(destination, endpoint, credentials);
-        entry = { pool, generation: credentials.generation };
+        entry = { pool, generation: credentials.generation, place };
         pools.set(key, entry);
       }
       return entry.pool;
     },
     renewed() {
       const current = o.credentials()?.generation;
-      for (const [key, { pool, generation }] of pools) {
-        if (generation === current) continue;
-        pools.delete(key);
-        pool.retire();
-      }
+      retireUnless(({ generation }) => generation === current);
     },
-    retire() {
-      for (const { pool } of pools.values()) pool.retire();
-      pools.clear();
+    keep(destinations) {
+      const places = new Set(destinations.flatMap((one) => one.endpoints.map((endpoint) => placeOf(one, endpoint))));
+      retireUnless(({ place }) => places.has(place));
     },
+    retire: () => retireUnless(() => false),
     get pools() {
       return pools.size;
     },
   };
+}
+
+/** A service at an address. */
+function placeOf({ id }: Destination, { address }: Endpoint): string {
+  return `${id.uri} ${address}`;
 }
 
 function serviceFault(fault: UpstreamFault, service: string): PosternError {

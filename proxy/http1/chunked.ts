@@ -77,7 +77,7 @@ export function createChunkedReader(o: { trailerBytes: number; refuse: (reason: 
     if (++lines > mostTrailers) o.refuse('it has too many trailers');
     const name = raw!.toLowerCase();
     if (name === 'content-length' || name === 'transfer-encoding') o.refuse(`it has ${name} in its trailers`);
-    if (!forbidden.test(name.replace(/[_.]/g, '-'))) trailers.push(name, value!);
+    if (mayTrail(name)) trailers.push(name, value!);
   }
   return reader;
 }
@@ -85,3 +85,8 @@ export function createChunkedReader(o: { trailerBytes: number; refuse: (reason: 
 /** Fields that change framing, routing, identity, authorization or meaning (RFC 9110 section 6.5.1): nobody decided on them. */
 const forbidden =
   /^(?:host|authorization|cookie|set-cookie|connection|keep-alive|te|trailer|upgrade|expect|range|age|date|location|vary|www-authenticate|max-forwards|cache-control|content-.*|if-.*|proxy-.*|forwarded|x-forwarded-.*|x-postern-.*)$/;
+
+/** Whether a trailer of this lower-case name is passed on. */
+export function mayTrail(name: string): boolean {
+  return !forbidden.test(name.replace(/[_.]/g, '-'));
+}

@@ -50,6 +50,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   #isAdvancing = false;
   #isPaused = false;
   #bytesSinceMark = 0;
+  #leftToWrite = -1;
 
   constructor(options: Http1DownstreamOptions) {
     this.#o = options;
@@ -92,7 +93,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
 
   expired(): void {
     const { limits, onLimit } = this.#o;
-    if (this.#phase === 'closing') return this.#connection.cut();
+    if (this.#phase === 'closing') return this.#linger();
     if (this.#connection.isBlocked) {
       onLimit('write');
       this.#exchange?.requestAbort(fail('HTTP_TIMEOUT', { what: 'reading of the response', ms: limits.writeMs }));
@@ -161,10 +162,12 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     }
   }
 
-  abort(): void {
-    this.#phase = 'closing';
+  abort(atOnce: boolean): void {
     this.#exchange = undefined;
     this.#response = 'ended';
+    // With a length or chunks the caller sees that the rest is missing; otherwise only a reset tells.
+    if (!atOnce && this.#framing !== 'close') return this.#close();
+    this.#phase = 'closing';
     this.#connection.cut();
   }
 
@@ -338,6 +341,18 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#isPaused = false;
     this.#connection.finish();
     this.#deadlineIn(2_000);
+  }
+
+  /** Ends the connection once all has left, or when the other side takes nothing for too long. */
+  #linger(): void {
+    const left = this.#connection.socket.writableLength;
+    if (left === 0) return this.#connection.drop();
+    if (left !== this.#leftToWrite) {
+      this.#leftToWrite = left;
+      return this.#deadlineIn(this.#o.limits.writeMs);
+    }
+    this.#o.onLimit('write');
+    this.#connection.cut();
   }
 
   #headTooLarge(): never {

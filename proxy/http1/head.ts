@@ -29,7 +29,7 @@ export interface Http1Response {
 }
 
 /** What llhttp knows too; other tokens are answered 501. */
-const methods = new Set(
+export const methods: ReadonlySet<string> = new Set(
   (
     'GET HEAD POST PUT DELETE PATCH OPTIONS ACL BIND CHECKOUT COPY LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY PROPFIND ' +
     'PROPPATCH PURGE QUERY REBIND REPORT SEARCH SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE'
@@ -219,7 +219,8 @@ function trimmed(text: string, from: number, end: number): string {
 }
 const isBlank = (code: number): boolean => code === 32 || code === 9;
 
-function refuseMethod(method: string): never {
+/** Why a method that is not in `methods` is refused; throws `HTTP_METHOD_*`. */
+export function refuseMethod(method: string): never {
   if (method === 'TRACE') throw fail('HTTP_METHOD_REFUSED', { method });
   if (/^[A-Za-z]{1,32}$/.test(method) || method === 'M-SEARCH') throw fail('HTTP_METHOD_UNSUPPORTED');
   refuse('its method is malformed');

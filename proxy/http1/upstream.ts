@@ -74,8 +74,14 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     this.#isHeld = false;
     this.#hasAnswered = false;
     this.#interim = 0;
-    this.connection.write(requestText(head, fields));
     this.connection.deadline = 0;
+    if (this.#isGone || this.connection.isClosed) {
+      // It died on its way here: nothing was sent, and no event will come any more.
+      this.#wasUsed = true;
+      queueMicrotask(() => this.#fail({ kind: 'closed' }));
+      return this;
+    }
+    this.connection.write(requestText(head, fields));
     if (this.#requestEnded) this.#deadlineIn(this.#o.responseMs);
     return this;
   }
@@ -249,7 +255,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     this.#exchange = undefined;
     this.#response = undefined;
     this.connection.deadline = 0;
-    exchange.responseEnd(trailers);
+    // Given back first, so that the caller's next request finds it.
     if (isReusable) {
       this.#wasUsed = true;
       const seconds = response.keepAliveSeconds;
@@ -259,6 +265,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       this.connection.finish();
       this.#deadlineIn(1_000);
     } else this.abort();
+    exchange.responseEnd(trailers);
   }
 
   #fail(fault: UpstreamFault): void {

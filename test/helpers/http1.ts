@@ -78,7 +78,7 @@ export function readOurs(pieces: readonly Buffer[], limits: Partial<Limits> = {}
         },
         requestAbort: (thrown: { message: string }) => {
           fault = thrown.message;
-          downstream.abort();
+          downstream.abort(true);
         },
         downstreamReady: () => undefined,
       };
