@@ -1,9 +1,7 @@
 #!/usr/bin/env node
 // Runs Postern with a Node that can: this one when it is new enough, else the pinned one, else says what is missing.
 // Plain JavaScript that Node 12.20 reads, so no newer syntax and no TypeScript here.
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import module from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,9 +10,10 @@ const oldest = 24;
 const here = dirname(fileURLToPath(import.meta.url));
 
 if (Number(process.versions.node.split('.')[0]) >= oldest) start();
-else restart();
+else import('node:child_process').then(restart);
 
 function start() {
+  const module = process.getBuiltinModule('node:module');
   // Stripping types takes 160 ms and 40 MB for every process without the cache.
   if (module.enableCompileCache && !process.env.NODE_DISABLE_COMPILE_CACHE) {
     module.enableCompileCache(process.env.NODE_COMPILE_CACHE || cacheFolder());
@@ -23,7 +22,7 @@ function start() {
   import(existsSync(source) ? './main.ts' : './main.js');
 }
 
-function restart() {
+function restart({ spawn }) {
   const candidates = [process.env.POSTERN_NODE, join(here, '..', 'node_modules', '.bin', 'node')];
   const node = candidates.find((path) => path && existsSync(path));
   if (!node || process.env.POSTERN_RESTARTED) return refuse();

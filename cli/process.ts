@@ -1,6 +1,5 @@
 // What long-running commands share: their settings as flags, their operations log, and stopping once, gracefully.
 // Loaded by sidecars: commander only as a type.
-import { parseArgs } from 'node:util';
 import type { Command } from 'commander';
 import { readFileOrFail } from '#base/files';
 import { createLog, type Level, type Log } from '#base/log';
@@ -50,7 +49,8 @@ export function parseQuickly(
     config: { type: 'string' },
   } as const;
   try {
-    const { values, positionals } = parseArgs({
+    // Not imported: the namespace of node:util loads workers, streams and more, which a sidecar would carry for ever.
+    const { values, positionals } = process.getBuiltinModule('node:util').parseArgs({
       args: [...words],
       options: { ...own, ...all },
       allowPositionals: true,

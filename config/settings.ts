@@ -1,6 +1,5 @@
 // How the settings of a process come together: flag, else POSTERN_* variable, else file, else default. Every problem at once, with its place;
 // unknown keys of a file are refused. The result is frozen, and shows no secret when it is printed.
-import { inspect } from 'node:util';
 import type { Problem } from '#base/error';
 import { check, type JsonSchema, type Schema } from '#base/schema';
 import { suggest } from '#base/suggest';
@@ -119,7 +118,7 @@ function sealed(settings: Settings, values: Record<string, unknown>): object {
     );
   for (const value of Object.values(values)) if (typeof value === 'object') Object.freeze(value);
   Object.defineProperty(values, 'toJSON', { value: shown });
-  Object.defineProperty(values, inspect.custom, { value: shown });
+  Object.defineProperty(values, Symbol.for('nodejs.util.inspect.custom'), { value: shown });
   return Object.freeze(values);
 }
 
