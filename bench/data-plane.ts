@@ -3,12 +3,16 @@
 // Usage: node bench/data-plane.ts [connections] [seconds]
 import { fork } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, createServer as createHttpServer, request as requestHttp } from 'node:http';
 import { createServer as createHttpsServer, Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { type AddressInfo, connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { systemClock } from '#base/clock';
 import { silentLog } from '#base/log';
 import { createMetrics } from '#base/metrics';
+import { initAuthority } from '#ca';
 import {
   formatBundle,
   type Identity,
@@ -130,14 +134,15 @@ async function runNode({ side, bundle: text, to }: Start, identity: Identity): P
 }
 
 async function runBench(connections: number, seconds: number): Promise<void> {
-  const { createTestPki } = await import('../test/helpers/pki.ts');
-  const pki = createTestPki();
+  const home = mkdtempSync(join(tmpdir(), 'postern-bench-'));
+  const authority = await initAuthority({ home, trustDomain: 'example.org', clock: systemClock });
   const body = 'x'.repeat(1_024);
   const app = createHttpServer((_, response) => response.end(body));
   await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
-  const bundle = formatBundle(pki.bundle);
+  const bundle = formatBundle(authority.bundle());
   const start = async (kind: Start['kind'], side: Start['side'], to: number) => {
-    const identity = pki.identity(`spiffe://example.org/${side}`);
+    const id = parseSpiffeId(`spiffe://example.org/${side}`);
+    const identity = authority.issueLocal({ id, ttlMs: 3_600_000, instance: side });
     const child = fork(import.meta.filename);
     child.send({
       kind,
@@ -180,6 +185,8 @@ async function runBench(connections: number, seconds: number): Promise<void> {
   }
   app.close();
   app.closeAllConnections();
+  authority.close();
+  rmSync(home, { recursive: true, force: true });
 }
 
 /** Closed loop: each connection sends its next request when the answer to the last has come. */
