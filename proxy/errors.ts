@@ -68,10 +68,11 @@ export const proxyErrors = {
     retryable: true,
   },
   SERVICE_UNKNOWN: {
-    message: 'no service is known here by the name {host}{suggestion}',
-    hint: 'run: postern status; a proxy knows only services that have enrolled and that a policy may let it call',
-    status: 404,
+    message: 'no rule lets {from} call {name}, or no service has that name{suggestion}',
+    hint: 'run: postern policy why {from} {name} {method} {path}',
+    status: 403,
     retryable: false,
+    exposed: 'access is denied',
   },
   SERVICE_WITHOUT_ENDPOINTS: {
     message: 'no instance of {service} is running',

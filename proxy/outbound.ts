@@ -10,7 +10,7 @@ import { Http1Downstream } from './http1/downstream.ts';
 import type { Plane, View } from './plane.ts';
 import { canonicalHead } from './request-head.ts';
 import { type Destination, type Endpoint, routeTo } from './route.ts';
-import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+import { admit, createExchange, deny, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
 export function serveOutbound(o: { plane: Plane; connection: Connection; service?: string | undefined }): void {
@@ -39,9 +39,11 @@ async function outbound(running: Running, service: string | undefined): Promise<
   const { plane, caller } = running.heard;
   const view = plane.view();
   if (!view || !caller) throw fail('PROXY_NOT_READY');
-  const destination = findService(view, service, exchange.head.host);
-  record.to = destination.id.uri;
+  const name = service ?? exchange.head.host;
+  const destination = service === undefined ? view.routes.byHost(name) : view.routes.byService(name);
+  if (!destination) return denyUnknown(running, view, name);
   const to = destination.id.uri;
+  record.to = to;
   const permit = admit(
     running,
     ({ program }) => authorize({ program, from: caller, to, port: destination.port, head: exchange.head }),
@@ -56,10 +58,10 @@ async function sendToService(running: Running, permit: Permit, destination: Dest
   const { endpoints, id } = routeTo(permit, destination).destination;
   const fields = fieldsForPeer(running.exchange.head.fields);
   const tried = new Set<string>();
-  let last: unknown = fail('SERVICE_WITHOUT_ENDPOINTS', { service: id.uri });
+  let last: PosternError | undefined;
   for (;;) {
     const endpoint = plane.balancer.pick(endpoints, tried);
-    if (!endpoint) throw last;
+    if (!endpoint) throw last ?? fail('SERVICE_WITHOUT_ENDPOINTS', { service: id.uri });
     tried.add(endpoint.address);
     running.record.endpoint = endpoint.address;
     try {
@@ -95,10 +97,16 @@ function isUnreached(thrown: unknown): thrown is PosternError {
   return isPosternError(thrown) && unreached.has(thrown.code);
 }
 
-function findService({ routes }: View, service: string | undefined, host: string): Destination {
-  const found = service === undefined ? routes.byHost(host) : routes.byService(service);
-  if (found) return found;
-  const name = service ?? host;
+/** What this proxy may not call and what does not exist look alike: no rule admits either, and neither is told apart from the other. */
+function denyUnknown(running: Running, { program, routes }: View, name: string): void {
+  const { caller } = running.heard;
+  const { method, path } = running.exchange.head;
+  // The ID that a plain name would have, for the record.
+  if (caller && /^[a-z0-9_-]+$/.test(name)) running.record.to = `spiffe://${caller.id.trustDomain}/${name}`;
   const nearest = routes.nearest(name);
-  throw fail('SERVICE_UNKNOWN', { host: name, suggestion: nearest ? `; did you mean ${nearest}?` : '' });
+  const suggestion = nearest ? `; did you mean ${nearest}?` : '';
+  const fault = fail('SERVICE_UNKNOWN', { from: caller?.id.service, name, suggestion, method, path });
+  deny(running, { ...defaultDeny, revision: program.revision }, fault);
 }
+
+const defaultDeny = { effect: 'deny', reason: 'default-deny', matched: [], shadow: [] } as const;

@@ -82,11 +82,11 @@ export function admit(
   view: View,
 ): Permit | undefined {
   const verdict = decide(view);
-  noteDecision(record, verdict.decision);
   if (!verdict.isPermit) {
-    deny({ heard, exchange, record }, verdict.decision);
+    deny({ heard, exchange, record }, verdict.decision, deniedBy(heard, exchange, record.to));
     return undefined;
   }
+  noteDecision(record, verdict.decision);
   const { plane, caller } = heard;
   exchange.recheck = () => {
     const now = plane.view();
@@ -125,9 +125,11 @@ export async function send({ heard, exchange }: Running, pool: Pool, fields: Fie
   }
 }
 
-function deny({ heard, exchange, record }: Running, decision: Decision): void {
+/** Notes the denial and answers with it; nothing is opened upstream. */
+export function deny({ heard, exchange, record }: Running, decision: Decision, fault: PosternError): void {
+  noteDecision(record, decision);
   heard.plane.metrics.denial(heard.hop, decision.reason);
-  answer(heard, exchange, deniedBy(heard, exchange, record.to), record);
+  answer(heard, exchange, fault, record);
 }
 
 function deniedBy({ caller }: Heard, { head }: Exchange, to = ''): PosternError {

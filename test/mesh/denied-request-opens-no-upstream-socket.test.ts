@@ -92,7 +92,7 @@ describe('a denied request opens no upstream socket', () => {
   test('an unknown service is named, with the nearest known one', async () => {
     const { web } = await pairWith();
     const answer = await call(web, { host: 'paymens' });
-    expect([answer.status, answer.json().error.code]).toEqual([404, 'SERVICE_UNKNOWN']);
+    expect([answer.status, answer.json().error.code]).toEqual([403, 'SERVICE_UNKNOWN']);
     expect(answer.json().error.message).toContain('did you mean payments?');
   });
 

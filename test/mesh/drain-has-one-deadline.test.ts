@@ -74,7 +74,7 @@ describe('a drain has one deadline', () => {
     client.send('GET / HTTP/1.1\r\nhost: payments\r\n\r\n');
     const [, response] = await request;
     const drained = payments.plane.drain();
-    expect((await call(payments, { host: 'other' })).status).toBe(404);
+    expect((await call(payments, { host: 'other' })).status).toBe(403);
     response.end('ok');
     await drained;
   });
