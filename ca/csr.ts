@@ -7,14 +7,13 @@ import {
   assertWellFormed,
   expectTag,
   extensionId,
-  isSignedBy,
+  isSignedByOneTimeKey,
   readBits,
   readChildren,
   readDer,
   readExtensions,
   readKeyPurposes,
   readOid,
-  readPublicKey,
   readSmallInteger,
 } from '#spiffe';
 import { fail } from './errors.ts';
@@ -58,11 +57,10 @@ function readRequest(csr: Uint8Array): Uint8Array {
   expectTag(subject, 0x30);
   if (attributes) assertAttributes(expectTag(attributes, 0xa0));
   const keyBytes = expectTag(publicKey, 0x30).bytes;
-  const key = readPublicKey(keyBytes);
   if (knownToAll.has(Buffer.from(keyBytes.subarray(-64)).toString('hex')))
     throw fail('KEY_WEAK', { reason: 'it is a published test key' });
-  const data = info!.bytes;
-  if (!isSignedBy({ data, algorithm: expectTag(algorithm, 0x30).bytes, signature: readBits(signature), key }))
+  const signed = { data: info!.bytes, algorithm: expectTag(algorithm, 0x30).bytes, signature: readBits(signature) };
+  if (!isSignedByOneTimeKey({ ...signed, publicKey: keyBytes }))
     throw fail('CSR_INVALID', { reason: 'it is not signed by the key that it holds' });
   return keyBytes;
 }

@@ -8,7 +8,7 @@ import { readCsr } from './csr.ts';
 import { fail } from './errors.ts';
 import type { FloodLimit } from './flood.ts';
 import type { Hierarchy } from './hierarchy.ts';
-import { issueLeaf, newSerial } from './issue.ts';
+import { issueLeaf } from './issue.ts';
 import { type IssuedLog, keyHashOf } from './issued.ts';
 import type { BanList } from './revocation.ts';
 import type { CaSettings } from './settings.ts';
@@ -62,9 +62,6 @@ export interface Enrolment {
   issueLocal(o: LocalRequest): IssuedSvid;
 }
 
-/** Attempts at a serial that is not taken; with 126 random bits the second one never happens. */
-const serialAttempts = 3;
-
 export function createEnrolment(parts: EnrolmentParts): Enrolment {
   const { bans, clock, issued, tokens } = parts;
   return {
@@ -113,7 +110,7 @@ export function createEnrolment(parts: EnrolmentParts): Enrolment {
   };
 }
 
-/** Within the caller's transaction: the leaf, its check, its record. */
+/** Within the caller's transaction: the leaf, its check, its record (which refuses a serial that exists). */
 function issueAndRecord(parts: EnrolmentParts, o: LocalRequest & { readonly now: number }): IssuedSvid {
   const { issued, settings } = parts;
   const { id, instance, publicKey, now, ttlMs, dns, ip } = o;
@@ -121,9 +118,8 @@ function issueAndRecord(parts: EnrolmentParts, o: LocalRequest & { readonly now:
   const owner = issued.ownerOf(keyHash);
   if (owner && (owner.id !== id.uri || owner.instance !== instance)) throw fail('KEY_REUSED');
   const signer = parts.signers.at(now);
-  const serial = () => freshSerial(issued);
   const { backdateMs } = settings;
-  const { leaf, svid } = issueLeaf({ signer, id, publicKey, now, ttlMs, backdateMs, dns, ip, serial });
+  const { leaf, svid } = issueLeaf({ signer, id, publicKey, now, ttlMs, backdateMs, dns, ip });
   issued.insert({ svid, instance, issuer: signer.fingerprint, keyHash, certificate: leaf, now });
   return { ...svid, instance, chain: [leaf, signer.certificate.der], replayed: false };
 }
@@ -148,14 +144,6 @@ function readKeyOf(parts: EnrolmentParts, csr: Uint8Array): Uint8Array {
   const publicKey = readCsr(csr);
   if (parts.isOwnKey(publicKey)) throw fail('KEY_WEAK', { reason: 'it is a key of the authority itself' });
   return publicKey;
-}
-
-function freshSerial(issued: IssuedLog): Uint8Array {
-  for (let attempt = 0; attempt < serialAttempts; attempt++) {
-    const serial = newSerial();
-    if (!issued.has(Buffer.from(serial).toString('hex'))) return serial;
-  }
-  throw fail('CA_CERTIFICATE_WRONG', { reason: 'random serials repeat themselves' });
 }
 
 /** Administrators have a life of their own. */

@@ -1,5 +1,5 @@
 // Make one leaf: times within policy and within the issuer's life, a fresh serial, the fixed profile, and the independent check.
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { SpiffeId, Svid } from '#spiffe';
 import { fail } from './errors.ts';
 import { type LeafContent, type Signer, signLeaf } from './profile.ts';
@@ -41,9 +41,12 @@ export function issueLeaf(o: LeafRequest): { readonly leaf: Uint8Array; readonly
   return { leaf, svid: assertReleasable({ leaf, signer, decided }) };
 }
 
-/** 16 bytes with 126 random bits: positive, never zero, always of one length (C19, RFC 5280 section 4.1.2.2). */
+/**
+ * 16 bytes with 120 random bits: positive, never zero, always of one length (C19, RFC 5280 section 4.1.2.2). A random UUID, because those
+ * come from entropy that Node draws in bulk: a system call for each serial costs as much as half of the signature.
+ */
 export function newSerial(): Uint8Array {
-  const serial = randomBytes(16);
+  const serial = Buffer.from(randomUUID().replaceAll('-', ''), 'hex');
   serial[0] = (serial[0]! & 0x3f) | 0x40;
   return serial;
 }

@@ -1,5 +1,5 @@
 // Which certificates did this CA issue, to which instance, for which key? A record is durable before its certificate leaves the CA.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Database } from '#base/database';
 import type { Svid } from '#spiffe';
 import type { IdentityStatus } from '#wire';
@@ -21,7 +21,6 @@ export interface IssuedLog {
   /** Within the caller's transaction; a serial that exists already makes it throw. */
   insert(record: Omit<IssuedRecord, keyof Svid> & { readonly svid: Svid; readonly now: number }): void;
   find(serial: string): IssuedRecord | undefined;
-  has(serial: string): boolean;
   /** The instance that a key was first certified for. */
   ownerOf(keyHash: Uint8Array): { readonly id: string; readonly instance: string } | undefined;
   /** Expiry of the last certificate under an issuing CA, epoch milliseconds; 0 when there is none. */
@@ -37,7 +36,7 @@ type IsBanned = (svid: { readonly id: string; readonly serial: string }) => bool
 const listed = 50;
 
 export function keyHashOf(publicKey: Uint8Array): Buffer {
-  return createHash('sha256').update(publicKey).digest();
+  return hash('sha256', publicKey, 'buffer');
 }
 
 export function createIssuedLog({ sql }: Database): IssuedLog {
@@ -66,7 +65,6 @@ export function createIssuedLog({ sql }: Database): IssuedLog {
       const row = find.get(serial);
       return row && recordOf(row);
     },
-    has: (serial) => find.get(serial) !== undefined,
     ownerOf(keyHash) {
       const row = owner.get(keyHash);
       return row && { id: String(row.id), instance: String(row.instance) };

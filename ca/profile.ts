@@ -1,6 +1,6 @@
 // What does a leaf SVID of ours look like? One fixed profile, written straight to DER: nothing a requester said can get into it.
 // ECDSA or whatever the issuing CA's key is, empty subject, critical SAN with exactly one URI, key usage digitalSignature, EKU server and client.
-import { createHash, type KeyObject } from 'node:crypto';
+import { hash, type KeyObject } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import {
   bits,
@@ -53,6 +53,8 @@ const purposes = extension(
   sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2')),
   false,
 );
+/** What every leaf has, in one piece. */
+const fixed = Buffer.concat([keyUsage, purposes, basicConstraints]);
 const subjectAltName = Buffer.concat([oid(extensionId.subjectAltName), yes]);
 const subjectKey = oid(extensionId.subjectKey);
 
@@ -85,22 +87,20 @@ export function signLeaf(signer: Signer, leaf: LeafContent): Buffer {
     der(
       0xa3,
       sequence(
-        keyUsage,
-        purposes,
-        basicConstraints,
+        fixed,
         sequence(subjectKey, octets(octets(keyIdOf(leaf.publicKey)))),
         signer.authorityKey,
         sequence(subjectAltName, octets(names(leaf))),
       ),
     ),
   );
-  return sequence(tbs, signer.algorithm, bits(signWith(signer.key, tbs).signature));
+  return sequence(tbs, signer.algorithm, bits(signWith(signer.key, tbs, signer.algorithm).signature));
 }
 
 /** RFC 7093 method 1: the leftmost 160 bits of SHA-256 over the key's bits. */
 function keyIdOf(publicKey: Uint8Array): Buffer {
   const key = readChildren(readDer(publicKey))[1]!.content.subarray(1);
-  return createHash('sha256').update(key).digest().subarray(0, 20);
+  return hash('sha256', key, 'buffer').subarray(0, 20);
 }
 
 function names(leaf: LeafContent): Buffer {

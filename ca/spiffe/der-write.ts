@@ -60,7 +60,19 @@ export function oid(dotted: string): Buffer {
 
 /** UTCTime to 2049, GeneralizedTime after (RFC 5280 section 4.1.2.5); whole seconds, rounded down. */
 export function time(epochMs: number): Buffer {
-  const text = new Date(epochMs).toISOString().replace(/[-:T]|\.\d+/g, '');
-  const utc = Number(text.slice(0, 4)) < 2050;
-  return der(utc ? tag.utcTime : tag.generalizedTime, Buffer.from(utc ? text.slice(2) : text, 'latin1'));
+  const date = new Date(epochMs);
+  const year = date.getUTCFullYear();
+  const isUtc = year < 2050;
+  const parts = [
+    ...(isUtc ? [] : [Math.floor(year / 100)]),
+    ...[year % 100, date.getUTCMonth() + 1, date.getUTCDate()],
+    ...[date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()],
+  ];
+  const content = Buffer.allocUnsafe(parts.length * 2 + 1);
+  for (const [index, part] of parts.entries()) {
+    content[index * 2] = 0x30 + Math.floor(part / 10);
+    content[index * 2 + 1] = 0x30 + (part % 10);
+  }
+  content[parts.length * 2] = 0x5a;
+  return der(isUtc ? tag.utcTime : tag.generalizedTime, content);
 }

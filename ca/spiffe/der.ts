@@ -7,6 +7,8 @@ export interface DerValue {
   readonly tag: number;
   readonly content: Uint8Array;
   readonly bytes: Uint8Array;
+  /** Length of `bytes`. */
+  readonly size: number;
   readonly depth: number;
 }
 
@@ -29,7 +31,7 @@ export const deepest = 24;
 /** Reads bytes that must be exactly one value. Throws `IDENTITY_MALFORMED`. */
 export function readDer(bytes: Uint8Array, expected?: number, depth = 0): DerValue {
   const value = readAt(bytes, 0, depth);
-  if (value.bytes.length !== bytes.length) throw malformed('bytes follow the value');
+  if (value.size !== bytes.length) throw malformed('bytes follow the value');
   return expected === undefined ? value : expectTag(value, expected);
 }
 
@@ -38,11 +40,12 @@ export function readChildren(parent: DerValue, most = 1_000): DerValue[] {
   if (!(parent.tag & 0x20)) throw malformed('a primitive value stands where a constructed one belongs');
   if (parent.depth >= deepest) throw malformed(`values are nested deeper than ${deepest}`);
   const children: DerValue[] = [];
-  for (let at = 0; at < parent.content.length; ) {
+  const { content, depth } = parent;
+  for (let at = 0; at < content.length; ) {
     if (children.length === most) throw malformed(`a value holds more than ${most} others`);
-    const child = readAt(parent.content, at, parent.depth + 1);
+    const child = readAt(content, at, depth + 1);
     children.push(child);
-    at += child.bytes.length;
+    at += child.size;
   }
   return children;
 }
@@ -125,16 +128,28 @@ export function readNamedBits(value: DerValue | undefined): number {
 
 /** UTCTime to 2049 and GeneralizedTime from 2050, seconds, Z (RFC 5280 section 4.1.2.5). Epoch milliseconds. */
 export function readTime(value: DerValue | undefined): number {
-  const text = value ? Buffer.from(value.content).toString('latin1') : '';
-  const full = value?.tag === tag.utcTime ? `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}` : text;
-  const parts = /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(full);
-  if (!parts || (value?.tag !== tag.utcTime && value?.tag !== tag.generalizedTime)) throw malformed('a time');
-  const [year, month, day, hour, minute, second] = parts.slice(1).map(Number) as [number, ...number[]];
-  if (value.tag === tag.generalizedTime && year < 2050) throw malformed('a time before 2050 is not UTCTime');
-  const time = Date.UTC(year, month! - 1, day, hour, minute, second);
-  const written = new Date(time).toISOString().replace(/[-:T]|\.\d+/g, '');
-  if (written !== full) throw malformed('a time that no calendar has');
+  const isUtc = value?.tag === tag.utcTime;
+  if (!value || (!isUtc && value.tag !== tag.generalizedTime)) throw malformed('a time is missing');
+  const { content } = value;
+  const start = isUtc ? 2 : 4;
+  if (content.length !== start + 11 || content[start + 10] !== 0x5a)
+    throw malformed('a time is not whole seconds in Z');
+  const written = isUtc ? twoDigits(content, 0) : twoDigits(content, 0) * 100 + twoDigits(content, 2);
+  const year = isUtc ? written + (written < 50 ? 2000 : 1900) : written;
+  if (!isUtc && year < 2050) throw malformed('a time before 2050 is not UTCTime');
+  const [month, day, hour, minute, second] = [0, 2, 4, 6, 8].map((at) => twoDigits(content, start + at)) as FiveNumbers;
+  const time = Date.UTC(year, month - 1, day, hour, minute, second);
+  if (month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59 || new Date(time).getUTCDate() !== day)
+    throw malformed('a time that no calendar has');
   return time;
+}
+
+type FiveNumbers = [number, number, number, number, number];
+
+function twoDigits(bytes: Uint8Array, at: number): number {
+  const [tens, ones] = [bytes[at]! - 0x30, bytes[at + 1]! - 0x30];
+  if (!(tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9)) throw malformed('a time is not digits');
+  return tens * 10 + ones;
 }
 
 export function malformed(reason: string) {
@@ -142,7 +157,7 @@ export function malformed(reason: string) {
 }
 
 /** Reads one value at an offset. Lengths above 2^24 are refused. */
-function readAt(bytes: Uint8Array, at: number, depth: number): DerValue {
+function readAt(bytes: Uint8Array, at: number, depth: number): Slice {
   const identifier = bytes[at];
   const first = bytes[at + 1];
   if (identifier === undefined || first === undefined) throw malformed('it is cut short');
@@ -164,7 +179,38 @@ function readAt(bytes: Uint8Array, at: number, depth: number): DerValue {
   }
   const end = start + length;
   if (end > bytes.length) throw malformed('it is cut short');
-  return { tag: identifier, content: bytes.subarray(start, end), bytes: bytes.subarray(at, end), depth };
+  return new Slice(bytes, at, start, end, identifier, depth);
+}
+
+/** A value as offsets into its source; views are made only of the parts that somebody looks at. */
+class Slice implements DerValue {
+  readonly tag: number;
+  readonly depth: number;
+  readonly #source: Uint8Array;
+  readonly #at: number;
+  readonly #start: number;
+  readonly #end: number;
+
+  constructor(source: Uint8Array, at: number, start: number, end: number, identifier: number, depth: number) {
+    this.#source = source;
+    this.#at = at;
+    this.#start = start;
+    this.#end = end;
+    this.tag = identifier;
+    this.depth = depth;
+  }
+
+  get content(): Uint8Array {
+    return this.#source.subarray(this.#start, this.#end);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#source.subarray(this.#at, this.#end);
+  }
+
+  get size(): number {
+    return this.#end - this.#at;
+  }
 }
 
 function hex(byte: number): string {

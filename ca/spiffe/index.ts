@@ -21,7 +21,14 @@ export { longestId, parseSpiffeId, parseTrustDomain, reservedPath, SpiffeId, spi
 export type { Identity } from './identity.ts';
 export { createKeyPair, readIdentity } from './identity.ts';
 export { createCsr } from './request.ts';
-export { assertStrongKey, isSignedBy, readPublicKey, signatureAlgorithmOf, signWith } from './strength.ts';
+export {
+  assertStrongKey,
+  isSignedBy,
+  isSignedByOneTimeKey,
+  readPublicKey,
+  signatureAlgorithmOf,
+  signWith,
+} from './strength.ts';
 export type { Svid } from './svid.ts';
 export { readSvid, svidOf } from './svid.ts';
 export { connectTls, tlsClientPolicy, tlsContext, tlsServerPolicy, verifyPeer } from './tls.ts';

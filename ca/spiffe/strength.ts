@@ -52,25 +52,42 @@ export function assertStrongSignature(algorithm: Uint8Array): void {
   knownAlgorithm(algorithm);
 }
 
-/** Whether `signature` over `data` was made by this key with this AlgorithmIdentifier. Throws `IDENTITY_WEAK` for an unlisted one. */
-export function isSignedBy(o: {
+export interface Signed {
   readonly data: Uint8Array;
+  /** DER of the AlgorithmIdentifier. */
   readonly algorithm: Uint8Array;
   readonly signature: Uint8Array;
-  readonly key: KeyObject;
-}): boolean {
+}
+
+/** Whether `signature` over `data` was made by this key. Throws `IDENTITY_WEAK` for an unlisted algorithm. */
+export function isSignedBy(o: Signed & { readonly key: KeyObject }): boolean {
   const algorithm = knownAlgorithm(o.algorithm);
   if (o.key.asymmetricKeyType !== algorithm.key) return false;
   return verify(algorithm.digest, o.data, o.key, o.signature);
 }
 
-/** Signs with the algorithm that belongs to the key: SHA-256 below 384 bits of curve, else SHA-384. */
-export function signWith(key: KeyObject, data: Uint8Array): { algorithm: Uint8Array; signature: Uint8Array } {
-  const algorithm = signatureAlgorithmOf(key);
+/** The same for a key that is used once, from its SubjectPublicKeyInfo; throws `IDENTITY_WEAK` for a weak one, or one off its curve. */
+export function isSignedByOneTimeKey(o: Signed & { readonly publicKey: Uint8Array }): boolean {
+  const kind = assertStrongKey(o.publicKey);
+  const algorithm = knownAlgorithm(o.algorithm);
+  if ((kind.startsWith('P-') ? 'ec' : kind.startsWith('RSA') ? 'rsa' : 'ed25519') !== algorithm.key) return false;
+  try {
+    return verify(algorithm.digest, o.data, { key: asBuffer(o.publicKey), format: 'der', type: 'spki' }, o.signature);
+  } catch (cause) {
+    throw fail('IDENTITY_WEAK', { reason: 'the key is not a valid one' }, { cause });
+  }
+}
+
+/** Signs with the algorithm that belongs to the key; give it when it is known, for asking a key is slow. */
+export function signWith(
+  key: KeyObject,
+  data: Uint8Array,
+  algorithm: Uint8Array = signatureAlgorithmOf(key),
+): { readonly algorithm: Uint8Array; readonly signature: Uint8Array } {
   return { algorithm, signature: sign(knownAlgorithm(algorithm).digest, data, key) };
 }
 
-/** The DER AlgorithmIdentifier that `signWith` uses for this key. */
+/** The DER AlgorithmIdentifier that `signWith` uses for this key: SHA-256, or SHA-384 on P-384. */
 export function signatureAlgorithmOf(key: KeyObject): Uint8Array {
   const digest = key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'sha384' : 'sha256';
   const found = algorithms.find(
@@ -84,7 +101,7 @@ export function signatureAlgorithmOf(key: KeyObject): Uint8Array {
 export function readPublicKey(publicKey: Uint8Array): KeyObject {
   assertStrongKey(publicKey);
   try {
-    return createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    return createPublicKey({ key: asBuffer(publicKey), format: 'der', type: 'spki' });
   } catch (cause) {
     throw fail('IDENTITY_WEAK', { reason: 'the key is not a valid one' }, { cause });
   }
@@ -104,6 +121,10 @@ function knownAlgorithm(der: Uint8Array) {
   const found = algorithms.find((one) => sameBytes(one.der, der));
   if (!found) throw weak('the signature is not ECDSA or RSA with SHA-2, nor Ed25519');
   return found;
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 function weak(reason: string) {

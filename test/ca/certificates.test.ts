@@ -93,7 +93,7 @@ describe('certificates that the authority makes', () => {
     expect(all.map((one) => one.getExtension(BasicConstraintsExtension)?.pathLength).sort()).toEqual([0, 0, 1]);
   });
 
-  it('C19: serials have 126 random bits, are positive and of one length', () => {
+  it('C19: serials have 120 random bits, are positive and of one length', () => {
     const serials = Array.from({ length: 2_000 }, () => Buffer.from(newSerial()).toString('hex'));
     expect(new Set(serials).size).toBe(2_000);
     for (const serial of serials) expect(serial).toMatch(/^[4-7][0-9a-f]{31}$/);
