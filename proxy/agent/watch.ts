@@ -34,7 +34,7 @@ export interface WatchOptions {
 const firstRetryMs = 200;
 const longestRetryMs = 15_000;
 /** A banned identity asks again about this often: seldom, and soon enough after the ban is lifted. */
-const bannedRetryMs = 30_000;
+const bannedRetryMs = 5_000;
 
 export function startWatch(options: WatchOptions): Watch {
   const { channel, clock, random, log, silenceMs = 3 * watchPingMs } = options;
