@@ -10,6 +10,12 @@ export const databaseErrors = {
     status: 500,
     retryable: false,
   },
+  DATABASE_UNWRITABLE: {
+    message: '{path} cannot be written: {reason}',
+    hint: 'check free space and permissions of its folder; what was there before is unchanged',
+    status: 503,
+    retryable: true,
+  },
   DATABASE_NEWER: {
     message: '{path} was written by a newer Postern (schema {found}, this one knows {known})',
     hint: 'run the newer version, or restore a backup from before the upgrade',
@@ -43,7 +49,7 @@ export function openDatabase({ path, migrations, owner }: DatabaseOptions): Data
     if (path !== ':memory:') chmodSync(path, 0o600);
     sql.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
   } catch (cause) {
-    throw fail('DATABASE_BROKEN', { path, reason: messageOf(cause) }, { cause });
+    throw failureOf(path, cause);
   }
   const database: Database = {
     path,
@@ -87,6 +93,24 @@ function migrate(database: Database, owner: string, migrations: readonly string[
     });
   } catch (cause) {
     if ((cause as { code?: string }).code === 'DATABASE_NEWER') throw cause;
-    throw fail('DATABASE_BROKEN', { path, reason: messageOf(cause) }, { cause });
+    throw failureOf(path, cause);
   }
+}
+
+/** Why the disk would not take a write, in words; `undefined` when a SQLite error is about something else. */
+export function diskReason(thrown: unknown): string | undefined {
+  const words: Readonly<Record<number, string>> = {
+    // SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
+    8: 'this user may not write it',
+    10: 'the disk refuses writes or reads (I/O error)',
+    13: 'the disk is full',
+    14: 'this user may not write in its folder, or there is none',
+  };
+  return words[((thrown as { errcode?: number }).errcode ?? 0) & 0xff];
+}
+
+function failureOf(path: string, cause: unknown): Error {
+  const reason = diskReason(cause);
+  if (reason !== undefined) return fail('DATABASE_UNWRITABLE', { path, reason }, { cause });
+  return fail('DATABASE_BROKEN', { path, reason: messageOf(cause) }, { cause });
 }

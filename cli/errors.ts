@@ -41,6 +41,12 @@ export const cliErrors = {
     status: 400,
     retryable: false,
   },
+  CLI_OUTPUT_UNWRITABLE: {
+    message: 'standard output cannot be written: {reason}',
+    hint: 'what was printed is cut short; check free space where it goes and run it again',
+    status: 500,
+    retryable: true,
+  },
   CLI_FILES_TOO_LARGE: {
     message: 'standard input is larger than 64 MiB',
     hint: 'apply it as several files',

@@ -1,6 +1,7 @@
 // One run of the command line: words in, exit code out. The only place of process.exit.
 import { readEnvironment } from '#config';
 import { type CliContext, createContext } from './context.ts';
+import { fail } from './errors.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 
 /** A terminal's ^C arrives twice: by itself, and passed on by npm or by the launcher. */
@@ -18,7 +19,15 @@ const { context, configure, exitCode, flush } = createContext({
 process.on('uncaughtException', (thrown) => crash(thrown));
 process.on('unhandledRejection', (thrown) => crash(thrown));
 
-process.exit(await run(process.argv.slice(2), context));
+let unwritten: NodeJS.ErrnoException | undefined;
+process.stdout.on('error', (thrown: NodeJS.ErrnoException) => {
+  // A reader that has had enough (`| head`) is no failure.
+  if (thrown.code !== 'EPIPE') unwritten ??= thrown;
+});
+
+const code = await run(process.argv.slice(2), context);
+await flushed();
+process.exit(unwritten ? await explain(unwrittenOutput(unwritten), { words: [], cli: context }) : code);
 
 async function run(words: readonly string[], cli: CliContext): Promise<number> {
   try {
@@ -74,6 +83,25 @@ function onStop(stop: () => void): void {
   process.on('SIGINT', signalled);
   process.on('SIGTERM', signalled);
   process.on('SIGHUP', () => context.output.say('SIGHUP: nothing to reload, changes arrive by themselves'));
+}
+
+/** A pipe takes 64 KiB at a time and an exit drops what still waits: whoever reads stdout gets all of it, stderr is given a second. */
+async function flushed(): Promise<void> {
+  const written = (stream: NodeJS.WriteStream): Promise<void> =>
+    new Promise((resolve) => {
+      if (stream.destroyed || stream.writableLength === 0) return resolve();
+      stream.once('close', resolve);
+      stream.write('', () => resolve());
+    });
+  const late = new Promise<void>((resolve) => setTimeout(resolve, longestFlushMs).unref());
+  await Promise.all([written(process.stdout), Promise.race([written(process.stderr), late])]);
+  // What failed is told in an event of its own, a moment later.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+function unwrittenOutput(cause: NodeJS.ErrnoException): Error {
+  const reason = cause.code === 'ENOSPC' ? 'the disk is full' : (cause.code ?? cause.message);
+  return fail('CLI_OUTPUT_UNWRITABLE', { reason }, { cause });
 }
 
 /** Something that no code of ours expected: said once, what can be flushed is, then the end, since what is left cannot be trusted. */

@@ -10,7 +10,7 @@ export const controlErrors = {
   },
   SERVER_HOME_UNUSABLE: {
     message: '{home} cannot hold the server: {reason}',
-    hint: 'begin with: postern ca init; or choose a folder that this user may write with --home',
+    hint: 'check that it is there, has space and may be written by this user; a new one begins with: postern ca init',
     status: 500,
     retryable: false,
   },

@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordStore } from '#audit';
 import type { Clock } from '#base/clock';
+import { diskReason } from '#base/database';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { ControlEvent } from '#wire';
@@ -56,7 +57,7 @@ export function createEvents({ records, clock, log, refusalsPerMinute }: EventsO
         records.addEvent(waiting[0]!);
       } catch (thrown) {
         if (reason === '') log.error('an event could not be written', { reason: messageOf(thrown) });
-        reason = messageOf(thrown);
+        reason = diskReason(thrown) ?? messageOf(thrown);
         return false;
       }
       waiting.shift();

@@ -3,6 +3,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { diskReason } from '#base/database';
 import { messageOf } from '#base/error';
 import { fail } from './errors.ts';
 
@@ -20,7 +21,7 @@ export function lockHome(home: string): HomeLock {
   } catch (cause) {
     sql?.close();
     if (isBusy(cause)) throw fail('SERVER_RUNNING', { home, who: holderOf(home) }, { cause });
-    throw fail('SERVER_HOME_UNUSABLE', { home, reason: messageOf(cause) }, { cause });
+    throw fail('SERVER_HOME_UNUSABLE', { home, reason: diskReason(cause) ?? messageOf(cause) }, { cause });
   }
   // Left behind by a killed server; from here on its presence means that the holder of the lock has written it.
   rmSync(join(home, 'server.json'), { force: true });

@@ -1,5 +1,6 @@
 // The one place where an error becomes an answer. Detail goes to verified callers only; nobody is ever shown a stack.
 import { randomBytes } from 'node:crypto';
+import { diskReason } from '#base/database';
 import { isPosternError, messageOf, type PosternError } from '#base/error';
 import type { Log } from '#base/log';
 import type { ErrorReply } from '#wire';
@@ -18,7 +19,7 @@ export function refusalOf(thrown: unknown, log: Log): PosternError {
   }
   if (code === 'ERR_SQLITE_ERROR' || errcode !== undefined) {
     log.error('the store refused a write', { reason: messageOf(thrown), errcode });
-    return fail('SERVER_STORE_FAILED', { reason: messageOf(thrown) }, { cause: thrown });
+    return fail('SERVER_STORE_FAILED', { reason: diskReason(thrown) ?? messageOf(thrown) }, { cause: thrown });
   }
   const fault = randomBytes(6).toString('hex');
   log.error('a request failed', { fault, error: messageOf(thrown), stack: (thrown as Error)?.stack });

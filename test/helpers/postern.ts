@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly input?: string;
   readonly args?: readonly string[];
   readonly uid?: number;
+  /** Shell commands that the process is started after, such as `ulimit -S -f 8`. */
+  readonly shell?: string;
 }
 
 /** A temporary folder that is removed with `dispose`. */
@@ -32,11 +34,13 @@ export function createHome(): { readonly path: string } & Disposable {
 /** Starts `postern WORDS`; the caller ends it. */
 export function spawnPostern(
   words: readonly string[],
-  { env = {}, node = process.execPath, args = [], uid }: RunOptions = {},
+  { env = {}, node = process.execPath, args = [], uid, shell }: RunOptions = {},
 ): ChildProcess {
   const base = { PATH: process.env.PATH, HOME: tmpdir(), NODE_COMPILE_CACHE: join(tmpdir(), 'postern-test-cache') };
   const merged = Object.fromEntries(Object.entries({ ...base, ...env }).filter(([, value]) => value !== undefined));
-  return spawn(node, [...args, launcher, ...words], {
+  const line = [node, ...args, launcher, ...words];
+  const [command, ...given] = shell === undefined ? line : ['bash', '-c', `${shell}; exec "$@"`, 'bash', ...line];
+  return spawn(command!, given, {
     env: merged,
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid }),
