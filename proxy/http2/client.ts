@@ -1,0 +1,284 @@
+// The client side of an HTTP/2 connection: carries many requests at a time, each on a stream of its own, and reads their responses strictly. A
+// response that breaks the rules ends its stream; no caller can get bytes of another caller's answer.
+import type { PosternError } from '#base/error';
+import type { Connection } from '../connection.ts';
+import type { Exchange, Upstream } from '../exchange.ts';
+import type { UpstreamFault } from '../http1/upstream.ts';
+import type { Limits } from '../limits.ts';
+import type { FieldList } from '../request-head.ts';
+import { unknownLength } from '../request-head.ts';
+import { flag } from './frames.ts';
+import type { HeaderBlock } from './incoming.ts';
+import type { LinkLimits } from './limits.ts';
+import { defaultLinkLimits } from './limits.ts';
+import type { LinkRole } from './link.ts';
+import { Link } from './link.ts';
+import { errorCode } from './link-error.ts';
+import { writeRequest } from './request.ts';
+import { Malformed, readResponse, readTrailers } from './response.ts';
+import { largestWindow } from './settings.ts';
+import { LinkStream } from './stream.ts';
+
+export interface Http2UpstreamOptions {
+  readonly connection: Connection;
+  readonly limits: Limits;
+  readonly linkLimits?: Partial<LinkLimits>;
+  /** What the link is, as `:scheme` says it: `https` over TLS. */
+  readonly scheme: 'http' | 'https';
+  /** From the request's last byte to the response head. */
+  readonly responseMs: number;
+  /** Without a stream: closes itself after so long. */
+  readonly idleMs: number;
+  readonly monotonic: () => number;
+  readonly faultOf: (fault: UpstreamFault) => PosternError;
+  /** There may be room for a request: look at `room`. */
+  readonly onRoom: (upstream: Http2Upstream) => void;
+  /** It takes no further request; those that run go on. Called once. */
+  readonly onGone: (upstream: Http2Upstream) => void;
+  readonly onLimit: (limit: string) => void;
+  /** The other side broke the protocol, or a bound, or is silent. */
+  readonly onFault: (fault: PosternError) => void;
+}
+
+/** Uses the connection, on which nothing has been sent. It is the connection's handler from now on. */
+export class Http2Upstream implements LinkRole {
+  readonly connection: Connection;
+  readonly link: Link;
+  readonly #o: Http2UpstreamOptions;
+
+  constructor(options: Http2UpstreamOptions) {
+    const { connection, limits, monotonic } = options;
+    this.#o = options;
+    this.connection = connection;
+    this.link = new Link({
+      connection,
+      bounds: limits,
+      limits: { ...defaultLinkLimits, ...options.linkLimits },
+      monotonic,
+      isServer: false,
+      takesConnect: false,
+      listBytes: limits.headBytes * 2 + 32 * limits.headers,
+      fields: limits.headers + 1,
+      idleMs: options.idleMs,
+      role: this,
+    });
+  }
+
+  /** How many requests could be started now. */
+  get room(): number {
+    const { link } = this;
+    if (link.isLeaving || link.isOver || link.connection.isClosed) return 0;
+    return Math.max(0, link.peer.streams - link.streams.size);
+  }
+
+  /** Requests that run. */
+  get active(): number {
+    return this.link.streams.size;
+  }
+
+  /** Whether the other side takes CONNECT with a protocol (RFC 8441). */
+  get takesConnect(): boolean {
+    return this.link.peer.connectProtocol;
+  }
+
+  /**
+   * Sends the head; the body follows by `data` and `end` unless the head says that there is none. Without `room` the exchange fails at
+   * once as untouched. `protocol`: of an extended CONNECT.
+   */
+  start(exchange: Exchange, fields: FieldList, protocol?: string): Upstream {
+    const { link } = this;
+    link.time = Math.max(link.time, exchange.sentAt ?? this.#o.monotonic());
+    const id = link.lastOwnId === 0 ? 1 : link.lastOwnId + 2;
+    const stream = new ClientStream(link, id, { ...this.#o, exchange });
+    if (this.room === 0) {
+      stream.isClosed = true;
+      stream.onLost(undefined, true);
+      return stream;
+    }
+    link.lastOwnId = id;
+    link.add(stream);
+    stream.begin(fields, { scheme: this.#o.scheme, protocol });
+    // The numbers of a connection are used up one day.
+    if (id > largestWindow - 4) this.retire();
+    return stream;
+  }
+
+  /** Takes no further request and closes when those that run are done. */
+  retire(): void {
+    this.connection.retire();
+  }
+
+  open(): void {}
+
+  onRoom(): void {
+    if (this.room > 0) this.#o.onRoom(this);
+  }
+
+  onLeaving(): void {
+    this.#o.onGone(this);
+  }
+
+  onLimit(limit: string): void {
+    this.#o.onLimit(limit);
+  }
+
+  onFault(fault: PosternError, limit: string | undefined): void {
+    if (limit !== undefined) this.#o.onLimit(limit);
+    this.#o.onFault(fault);
+  }
+
+  onClosed(): void {}
+}
+
+interface ClientStreamOptions {
+  readonly exchange: Exchange;
+  readonly limits: Limits;
+  readonly responseMs: number;
+  readonly faultOf: (fault: UpstreamFault) => PosternError;
+}
+
+class ClientStream extends LinkStream implements Upstream {
+  readonly #limits: Limits;
+  readonly #responseMs: number;
+  readonly #faultOf: (fault: UpstreamFault) => PosternError;
+  readonly #method: string;
+  #exchange: Exchange | undefined;
+  #hasHead = false;
+  #hasAnswered = false;
+  #interim = 0;
+  #sentAt = 0;
+
+  constructor(link: Link, id: number, o: ClientStreamOptions) {
+    super(link, id);
+    this.#exchange = o.exchange;
+    this.#method = o.exchange.head.method;
+    this.#limits = o.limits;
+    this.#responseMs = o.responseMs;
+    this.#faultOf = o.faultOf;
+    this.takesBody = false;
+    this.isHeld = false;
+  }
+
+  begin(fields: FieldList, o: { scheme: 'http' | 'https'; protocol: string | undefined }): void {
+    const { head } = this.#exchange!;
+    const start = writeRequest(this.link, { head, fields, ...o });
+    this.isSent = head.length === 0 && this.#method !== 'CONNECT';
+    this.link.endHeaders(this, start, this.isSent ? flag.endStream : 0);
+    if (this.isSent) this.#sentAt = this.link.time;
+  }
+
+  // What the exchange says.
+
+  data(bytes: Buffer): boolean {
+    return this.send(bytes);
+  }
+
+  end(trailers: FieldList): void {
+    this.sendEnd(trailers);
+  }
+
+  abort(): void {
+    this.#exchange = undefined;
+    this.reset(errorCode.cancel);
+  }
+
+  pauseResponse(): void {
+    this.hold();
+  }
+
+  resumeResponse(): void {
+    this.unhold();
+  }
+
+  // What the stream says.
+
+  onBlock(block: HeaderBlock): void {
+    this.#hasAnswered = true;
+    this.movedAt = this.link.time;
+    try {
+      if (this.#hasHead) this.receiveEnd(readTrailers(block, false));
+      else this.#readHead(block);
+    } catch (thrown) {
+      if (!(thrown instanceof Malformed)) throw thrown;
+      this.onMalformed(thrown.message);
+    }
+  }
+
+  #readHead(block: HeaderBlock): void {
+    const head = readResponse(block);
+    if (head.status < 200) {
+      if (++this.#interim > this.#limits.interim) throw new Malformed('it has too many interim responses');
+      return this.#exchange?.responseInform(head);
+    }
+    this.#hasHead = true;
+    this.takesBody = true;
+    const isTunnel = this.#method === 'CONNECT' && head.status < 300;
+    const hasNoBody = this.#method === 'HEAD' || head.status === 204 || head.status === 304;
+    this.expected = hasNoBody ? 0 : isTunnel ? unknownLength : head.length;
+    if (block.isLast && this.expected > 0) throw new Malformed('it declares a body and has none');
+    const length = block.isLast && !hasNoBody ? 0 : isTunnel ? unknownLength : head.length;
+    this.#exchange?.responseHead(length === head.length ? head : { ...head, length });
+    if (block.isLast && !this.isClosed) this.receiveEnd([]);
+  }
+
+  protected onBody(bytes: Buffer): void {
+    this.#exchange?.responseData(bytes);
+  }
+
+  protected onBodyEnd(trailers: FieldList): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.responseEnd(trailers);
+    // Answered before all of the request was sent: the rest is of no use. Of a tunnel each side ends by itself.
+    if (!this.isSent && this.#method !== 'CONNECT') this.reset(errorCode.cancel);
+  }
+
+  protected onWritable(): void {
+    this.#exchange?.upstreamReady();
+  }
+
+  protected override onSent(): void {
+    this.#sentAt = this.link.time;
+  }
+
+  onReset(code: number): void {
+    this.onLost(undefined, code === errorCode.refusedStream);
+  }
+
+  onLost(invalid: string | undefined, isUntouched: boolean): void {
+    // Here in full: what is left of it is still handed on.
+    if (this.isReceived && !this.isBroken) return;
+    const isUsed = !this.#hasAnswered && invalid === undefined && this.link.hasServed && this.link.isOver;
+    this.#fail(
+      invalid === undefined ? { kind: 'closed' } : { kind: 'invalid', reason: invalid },
+      isUntouched || isUsed,
+    );
+  }
+
+  onMalformed(reason: string): void {
+    this.isBroken = true;
+    this.reset(errorCode.protocol);
+    this.#fail({ kind: 'invalid', reason }, false);
+  }
+
+  protected onOverdue(what: 'stalled' | 'idle'): void {
+    this.#timeOut(what === 'stalled' ? this.#limits.writeMs : this.#limits.streamMs);
+  }
+
+  override tick(now: number): void {
+    super.tick(now);
+    if (!this.#hasHead && this.isSent && now - this.#sentAt > this.#responseMs) this.#timeOut(this.#responseMs);
+  }
+
+  #timeOut(ms: number): void {
+    this.reset(errorCode.cancel);
+    this.#fail({ kind: 'timeout', ms }, false);
+  }
+
+  #fail(fault: UpstreamFault, isUntouched: boolean): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.discard();
+    exchange?.responseFail(this.#faultOf(fault), isUntouched);
+  }
+}

@@ -1,0 +1,500 @@
+// One HTTP/2 connection (RFC 9113), what both ends have in common: frames out, windows, pings, time limits, the end. It knows streams by number
+// and nothing of requests. Whatever comes, it throws nothing out: what breaks the protocol ends the connection with GOAWAY.
+import type { PosternError } from '#base/error';
+import type { Connection, ConnectionHandler } from '../connection.ts';
+import type { Limits } from '../limits.ts';
+import type { FieldList } from '../request-head.ts';
+import { ClosedStreams, ending } from './closed-streams.ts';
+import { failLink } from './errors.ts';
+import { flag, frameHead, frameType, preface, writeFrameHead } from './frames.ts';
+import { fieldOverhead, HpackEncoder } from './hpack-encode.ts';
+import type { HeaderBlock } from './incoming.ts';
+import { Incoming } from './incoming.ts';
+import type { LinkLimits } from './limits.ts';
+import { errorCode, LinkError } from './link-error.ts';
+import { Output } from './output.ts';
+import type { PeerSettings } from './settings.ts';
+import { defaultWindow, initialSettings, largestWindow, settingsFrame } from './settings.ts';
+import type { LinkStream } from './stream.ts';
+
+export interface LinkOptions {
+  readonly connection: Connection;
+  readonly bounds: Limits;
+  readonly limits: LinkLimits;
+  readonly monotonic: () => number;
+  readonly isServer: boolean;
+  /** Whether CONNECT with `:protocol` may come. */
+  readonly takesConnect: boolean;
+  /** Names, values and 32 bytes for each field of one header block. */
+  readonly listBytes: number;
+  readonly fields: number;
+  readonly idleMs: number;
+  readonly role: LinkRole;
+}
+
+/** What an end of the connection adds. */
+export interface LinkRole {
+  /** A stream is opened by the other side. Only servers are asked. */
+  open(id: number, block: HeaderBlock): void;
+  /** A stream is over: there may be room for another one. */
+  onRoom(): void;
+  /** A bound has bitten that ends no more than a stream. */
+  onLimit(limit: string): void;
+  /** No further stream can be opened here; those that run go on. Called once. */
+  onLeaving(): void;
+  /** The other side broke the protocol or a bound; `limit` is the name of that bound. */
+  onFault(fault: PosternError, limit: string | undefined): void;
+  onClosed(): void;
+}
+
+/** So long do we wait for the other side's end after ours. */
+const lingerMs = 2_000;
+/** GOAWAY that names no last stream yet: so long may streams still be on their way (RFC 9113 section 6.8). */
+const drainPingMs = 1_000;
+/** Heads queued for a peer that does not read them: more than this beyond the buffer's bound and its streams are refused. */
+const clogBytes = 1_048_576;
+const alivePing = Buffer.from('postern?', 'latin1');
+const drainPing = Buffer.from('postern.', 'latin1');
+
+export class Link implements ConnectionHandler {
+  readonly connection: Connection;
+  readonly bounds: Limits;
+  readonly limits: LinkLimits;
+  readonly isServer: boolean;
+  readonly role: LinkRole;
+  readonly out = new Output();
+  readonly encoder = new HpackEncoder();
+  readonly peer: PeerSettings = initialSettings();
+  readonly streams = new Map<number, LinkStream>();
+  readonly closedStreams = new ClosedStreams();
+  /** Streams that were told to wait before they send more. */
+  readonly waiting = new Set<LinkStream>();
+  /** Monotonic milliseconds when something last happened here; read once for everything that comes at once. */
+  time: number;
+  /** Bytes that the other side takes, and that it may still send, on all streams together. */
+  sendWindow = defaultWindow;
+  receiveWindow: number;
+  /** The highest stream of the other side that was looked at. */
+  lastPeerId = 0;
+  /** The highest stream that we opened. */
+  lastOwnId = 0;
+  /** Streams of the other side above this one are not looked at any more. */
+  finalId = largestWindow;
+  /** Nothing more is read or written. */
+  isOver = false;
+  /** No new streams. */
+  isLeaving = false;
+  /** Frames have gone both ways and a stream has ended in good order. */
+  hasServed = false;
+
+  readonly #o: LinkOptions;
+  readonly #incoming: Incoming;
+  #taken = 0;
+  #isPumping = false;
+  #blockedAt = 0;
+  #idleSince: number;
+  #readAt: number;
+  #settingsSentAt: number;
+  #alivePingAt = 0;
+  #drainPingAt = 0;
+  #hasEnded = false;
+  #isFinished = false;
+
+  constructor(options: LinkOptions) {
+    this.#o = options;
+    this.connection = options.connection;
+    this.bounds = options.bounds;
+    this.limits = options.limits;
+    this.isServer = options.isServer;
+    this.role = options.role;
+    this.time = this.#idleSince = this.#readAt = this.#settingsSentAt = options.monotonic();
+    this.receiveWindow = options.limits.connectionWindow;
+    this.#incoming = new Incoming(this, options);
+    this.connection.handler = this;
+    if (!options.isServer) this.out.add(preface);
+    this.out.add(settingsFrame({ ...options, limits: options.limits }));
+    this.writeWindowUpdate(0, options.limits.connectionWindow - defaultWindow);
+    this.connection.deadline = this.time + this.limits.tickMs;
+  }
+
+  /** More than a little waits to be written. */
+  get isCongested(): boolean {
+    return this.connection.isBlocked || this.out.queued >= this.bounds.bufferBytes;
+  }
+
+  /** So much waits that the other side cannot be reading. */
+  get isClogged(): boolean {
+    return this.out.queued + this.connection.socket.writableLength > this.bounds.bufferBytes + clogBytes;
+  }
+
+  // What the connection says.
+
+  read(bytes: Buffer): void {
+    if (this.isOver) return;
+    this.time = this.#readAt = this.#o.monotonic();
+    this.#alivePingAt = 0;
+    try {
+      this.#incoming.read(bytes);
+    } catch (thrown) {
+      this.fail(thrown);
+    }
+  }
+
+  /** What was asked in full may still be answered; nothing else can come. */
+  ended(): void {
+    this.#hasEnded = true;
+    this.leave();
+    for (const stream of [...this.streams.values()]) if (!stream.isReceived) this.#lose(stream, undefined, false);
+    this.finishWhenIdle();
+  }
+
+  closed(): void {
+    this.isOver = true;
+    this.#incoming.stop();
+    this.leave();
+    for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
+    this.role.onClosed();
+  }
+
+  drained(): void {
+    this.#blockedAt = 0;
+    this.pump();
+  }
+
+  flushing(): void {
+    // What waits goes as far as the connection takes it.
+    while (this.out.queued > 0) {
+      if (!this.out.take((piece) => this.connection.write(piece))) {
+        this.#blockedAt ||= this.time;
+        return;
+      }
+      if (this.waiting.size > 0) this.pump();
+    }
+  }
+
+  expired(): void {
+    this.time = this.#o.monotonic();
+    if (this.#isFinished) return this.connection.cut();
+    try {
+      this.#tick(this.time);
+    } catch (thrown) {
+      this.fail(thrown);
+    }
+  }
+
+  /** Takes nothing new, finishes what runs, then closes. */
+  retire(): void {
+    if (this.isOver || this.#drainPingAt > 0) return;
+    this.leave();
+    if (!this.isServer) return this.finishWhenIdle();
+    // Two steps: first that this will end, then, after a round trip, which streams were the last.
+    this.#writeGoaway(largestWindow, errorCode.none);
+    this.#drainPingAt = this.time || 1;
+    this.#writePing(0, drainPing, 0);
+    this.#wake();
+  }
+
+  // What goes.
+
+  schedule(): void {
+    this.connection.schedule();
+  }
+
+  /** Makes room for a header block of the given fields and more; returns where the frame begins. */
+  beginHeaders(fields: FieldList, more: number): number {
+    let size = frameHead + more + 2 * fieldOverhead;
+    for (let at = 0; at < fields.length; at += 2) size += fields[at]!.length + fields[at + 1]!.length + fieldOverhead;
+    this.out.room(size);
+    const start = this.out.at;
+    this.out.at += frameHead;
+    this.encoder.begin(this.out);
+    return start;
+  }
+
+  /** Ends the block begun at `start`; in several frames when the other side takes no larger ones. */
+  endHeaders(stream: LinkStream, start: number, flags: number): void {
+    const { out } = this;
+    const size = out.at - start - frameHead;
+    const most = this.peer.frameSize;
+    if (size <= most) writeFrameHead(out.bytes, start, size, frameType.headers, flags | flag.endHeaders, stream.id);
+    else {
+      const block = Buffer.from(out.bytes.subarray(start + frameHead, out.at));
+      out.at = start;
+      out.room(size + frameHead * Math.ceil(size / most));
+      for (let at = 0; at < size; at += most) {
+        const part = block.subarray(at, at + most);
+        const type = at === 0 ? frameType.headers : frameType.continuation;
+        const last = at + most >= size ? flag.endHeaders : 0;
+        writeFrameHead(out.bytes, out.at, part.length, type, last | (at === 0 ? flags : 0), stream.id);
+        part.copy(out.bytes, out.at + frameHead);
+        if (at === 0) start = out.at;
+        out.at += frameHead + part.length;
+      }
+    }
+    this.#noteFrame(stream, start);
+    this.schedule();
+  }
+
+  /** Writes as many of the bytes as the windows allow and returns how many that were. */
+  writeData(stream: LinkStream, bytes: Buffer): number {
+    if (this.isOver) return 0;
+    const { out } = this;
+    let sent = 0;
+    while (sent < bytes.length) {
+      const size = Math.min(bytes.length - sent, stream.sendWindow, this.sendWindow, this.peer.frameSize);
+      if (size <= 0) break;
+      out.room(frameHead);
+      writeFrameHead(out.bytes, out.at, size, frameType.data, 0, stream.id);
+      this.#noteFrame(stream, out.at);
+      out.at += frameHead;
+      out.add(size === bytes.length ? bytes : bytes.subarray(sent, sent + size));
+      sent += size;
+      stream.sendWindow -= size;
+      this.sendWindow -= size;
+    }
+    if (sent > 0) this.schedule();
+    return sent;
+  }
+
+  /** Ends our side of the stream: on the frame sent last while that has not left, else with a frame of its own. */
+  writeEnd(stream: LinkStream, trailers: FieldList): void {
+    if (this.isOver) return;
+    const { out } = this;
+    if (trailers.length > 0) {
+      const start = this.beginHeaders(trailers, 0);
+      this.encoder.fields(out, trailers);
+      return this.endHeaders(stream, start, flag.endStream);
+    }
+    if (stream.lastFrame && stream.lastFrameTurn === out.generation) {
+      const at = stream.lastFrameAt + 4;
+      stream.lastFrame[at] = stream.lastFrame[at]! | flag.endStream;
+      stream.lastFrame = undefined;
+      return;
+    }
+    this.#write(frameType.data, flag.endStream, stream.id, 0);
+  }
+
+  writeReset(id: number, code: number): void {
+    if (this.isOver) return;
+    const at = this.#write(frameType.reset, 0, id, 4);
+    this.out.bytes.writeUInt32BE(code, at);
+  }
+
+  writeWindowUpdate(id: number, more: number): void {
+    if (this.isOver || more <= 0) return;
+    const at = this.#write(frameType.windowUpdate, 0, id, 4);
+    this.out.bytes.writeUInt32BE(more, at);
+  }
+
+  writeSettingsAck(): void {
+    this.#write(frameType.settings, flag.ack, 0, 0);
+  }
+
+  writePong(bytes: Buffer, from: number): void {
+    this.#writePing(flag.ack, bytes, from);
+  }
+
+  /** Lets the streams that wait send, each a share, as long as there is room. */
+  pump(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    let before = Number.NaN;
+    while (this.sendWindow !== before && !this.isCongested) {
+      before = this.sendWindow;
+      for (const stream of [...this.waiting]) {
+        if (this.isCongested) break;
+        this.waiting.delete(stream);
+        // Those that still wait go to the end of the line.
+        if (!stream.advance() && !stream.isClosed) this.waiting.add(stream);
+      }
+    }
+    this.#isPumping = false;
+  }
+
+  // What was taken in.
+
+  /** Bytes that came are handed on or dropped: the other side may send as many again. */
+  credit(bytes: number): void {
+    this.#taken += bytes;
+    if (this.isOver || this.#taken * 2 < this.limits.connectionWindow) return;
+    this.receiveWindow += this.#taken;
+    this.writeWindowUpdate(0, this.#taken);
+    this.#taken = 0;
+  }
+
+  onSettingsAck(): void {
+    if (this.#settingsSentAt === 0)
+      throw new LinkError(errorCode.protocol, 'SETTINGS were acknowledged that nobody sent');
+    this.#settingsSentAt = 0;
+  }
+
+  onPingAck(bytes: Buffer, from: number): void {
+    if (this.#drainPingAt > 0 && bytes.compare(drainPing, 0, 8, from, from + 8) === 0) this.#lastGoaway();
+  }
+
+  /** The other side will look at no stream of ours above `lastId`. */
+  onGoaway(lastId: number, code: number): void {
+    this.leave();
+    if (code !== errorCode.none) this.role.onFault(failLink('HTTP2_GOAWAY', { number: code }), undefined);
+    if (!this.isServer)
+      for (const stream of [...this.streams.values()]) if (stream.id > lastId) this.#lose(stream, undefined, true);
+    this.finishWhenIdle();
+  }
+
+  // The life of streams and of the connection.
+
+  add(stream: LinkStream): void {
+    this.streams.set(stream.id, stream);
+    if (this.streams.size === 1) this.#wake();
+  }
+
+  forget(stream: LinkStream, how: number): void {
+    stream.isClosed = true;
+    this.streams.delete(stream.id);
+    this.waiting.delete(stream);
+    this.closedStreams.note(stream.id, how);
+    if (how === ending.both) {
+      this.hasServed = true;
+      this.#incoming.earnReset();
+    }
+    if (this.streams.size === 0) this.#idleSince = this.time;
+    if (this.isLeaving) this.finishWhenIdle();
+    else this.role.onRoom();
+  }
+
+  /** A stream that the other side has just opened is not wanted. */
+  refuseStream(id: number, code: number): void {
+    this.writeReset(id, code);
+    this.closedStreams.note(id, ending.resetByUs);
+  }
+
+  /** The other side is to blame for a stream that must be reset; throws when it has done so too often. */
+  countReset(): void {
+    this.#incoming.countReset();
+  }
+
+  leave(): void {
+    if (this.isLeaving) return;
+    this.isLeaving = true;
+    this.role.onLeaving();
+  }
+
+  /** Ends the connection because of what came, or of a fault of ours. */
+  fail(thrown: unknown): void {
+    if (this.isOver) return;
+    const error =
+      thrown instanceof LinkError ? thrown : new LinkError(errorCode.internal, `internal error: ${String(thrown)}`);
+    const code = error.limit === undefined ? 'HTTP2_INVALID' : 'HTTP2_FLOOD';
+    this.leave();
+    this.#writeGoaway(this.lastPeerId, error.code);
+    this.#finish();
+    for (const stream of [...this.streams.values()]) this.#lose(stream, error.message, false);
+    this.role.onFault(
+      failLink(code, { reason: error.message }, { cause: error.code === errorCode.internal ? thrown : undefined }),
+      error.limit,
+    );
+  }
+
+  finishWhenIdle(): void {
+    if (!this.isLeaving || this.streams.size > 0 || this.isOver) return;
+    if (this.#drainPingAt > 0 && !this.#hasEnded) return;
+    this.#writeGoaway(this.lastPeerId, errorCode.none);
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.connection.finish();
+    this.isOver = this.#isFinished = true;
+    this.#incoming.stop();
+    this.connection.deadline = this.#o.monotonic() + lingerMs;
+  }
+
+  #lose(stream: LinkStream, invalid: string | undefined, isUntouched: boolean): void {
+    stream.isClosed = true;
+    this.streams.delete(stream.id);
+    this.waiting.delete(stream);
+    stream.onLost(invalid, isUntouched);
+  }
+
+  #lastGoaway(): void {
+    this.#drainPingAt = 0;
+    this.finalId = this.lastPeerId;
+    this.#writeGoaway(this.lastPeerId, errorCode.none);
+    this.finishWhenIdle();
+  }
+
+  #tick(now: number): void {
+    const { settingsMs, pingMs, pingAckMs, tickMs } = this.limits;
+    const { headMs, writeMs } = this.bounds;
+    this.connection.deadline = now + tickMs;
+    if (this.#settingsSentAt > 0 && now - this.#settingsSentAt > settingsMs)
+      throw new LinkError(errorCode.settingsTimeout, 'SETTINGS were not acknowledged in time', 'http2-settings-time');
+    if (this.#incoming.isOverdue(now, headMs))
+      throw new LinkError(errorCode.enhanceYourCalm, 'a frame came too slowly', 'head');
+    if (this.#blockedAt > 0 && now - this.#blockedAt > writeMs) return this.#giveUp('it takes no bytes', 'write');
+    if (this.#alivePingAt > 0 && now - this.#alivePingAt > pingAckMs)
+      return this.#giveUp('it answers no ping', 'http2-ping');
+    if (this.#drainPingAt > 0 && now - this.#drainPingAt > drainPingMs) this.#lastGoaway();
+    for (const stream of [...this.streams.values()]) stream.tick(now);
+    if (this.isOver) return;
+    if (this.streams.size > 0 || !this.isServer) {
+      if (this.#alivePingAt === 0 && now - this.#readAt > pingMs) {
+        this.#alivePingAt = now;
+        this.#writePing(0, alivePing, 0);
+      }
+    }
+    if (this.streams.size > 0 || this.isLeaving) return;
+    this.out.release();
+    const idleAt = this.#idleSince + this.#o.idleMs;
+    if (now >= idleAt) return this.connection.retire();
+    // Nothing can come due before then.
+    if (this.#settingsSentAt === 0 && this.#blockedAt === 0 && !this.#incoming.isWaiting) {
+      const next = this.isServer
+        ? idleAt
+        : Math.min(idleAt, this.#readAt + Math.max(pingMs, this.#alivePingAt + pingAckMs - this.#readAt));
+      this.connection.deadline = Math.max(now + tickMs, next);
+    }
+  }
+
+  #giveUp(reason: string, limit: string): void {
+    this.isOver = true;
+    this.leave();
+    for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
+    this.role.onFault(failLink('HTTP2_TIMEOUT', { reason }), limit);
+    this.connection.cut();
+  }
+
+  /** Streams are open or an end is near: look at the time limits soon. */
+  #wake(): void {
+    const soon = this.time + this.limits.tickMs;
+    if (this.connection.deadline > soon) this.connection.deadline = soon;
+  }
+
+  #noteFrame(stream: LinkStream, at: number): void {
+    stream.lastFrame = this.out.bytes;
+    stream.lastFrameAt = at;
+    stream.lastFrameTurn = this.out.generation;
+  }
+
+  #writePing(flags: number, bytes: Buffer, from: number): void {
+    const at = this.#write(frameType.ping, flags, 0, 8);
+    bytes.copy(this.out.bytes, at, from, from + 8);
+  }
+
+  #writeGoaway(lastId: number, code: number): void {
+    const at = this.#write(frameType.goaway, 0, 0, 8);
+    this.out.bytes.writeUInt32BE(lastId, at);
+    this.out.bytes.writeUInt32BE(code, at + 4);
+  }
+
+  /** Writes the head of a frame and leaves room for its payload; returns where that begins. */
+  #write(type: number, flags: number, id: number, length: number): number {
+    const { out } = this;
+    out.room(frameHead + length);
+    writeFrameHead(out.bytes, out.at, length, type, flags, id);
+    const payload = out.at + frameHead;
+    out.at = payload + length;
+    this.schedule();
+    return payload;
+  }
+}
