@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CaEvent } from '#ca';
+import { type CaEvent, openAuthority } from '#ca';
 import { createCsr, createKeyPair, readSvid, spiffeIdOf, verifyChain } from '#spiffe';
 import { createClock, type SettableClock } from '../helpers/clock.ts';
 import { createTestAuthority, type TestAuthority } from '../helpers/pki.ts';
@@ -134,6 +134,30 @@ describe('enrolment', () => {
     );
     expect(new Set(reasons)).toEqual(new Set(['TOKEN_USED']));
     expect(ca.authority.identities()[0]!.certificates).toHaveLength(1);
+  });
+
+  it('C2: a hundred uses over two openings of one home give one identity', async () => {
+    const text = await token();
+    const other = await openAuthority({ home: ca.home, clock });
+    const uses = Array.from({ length: 100 }, (_, use) =>
+      (use % 2 ? other : ca.authority).enrol({ token: text, csr: csr() }),
+    );
+    const results = await Promise.allSettled(uses);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(other.identities()[0]!.certificates).toHaveLength(1);
+    other.close();
+  });
+  it('C2: a token is consumed once, by the count of changed rows', async () => {
+    const { createTokenDesk } = await import('../../ca/token.ts');
+    await token();
+    const desk = createTokenDesk({
+      database: ca.authority.database,
+      key: createKeyPair().privateKey,
+      trustDomain: 'example.org',
+    });
+    const use = { id: ca.authority.tokens()[0]!.id, now: 1, instance: 'x', keyHash: Buffer.of(1), serial: '41' };
+    expect(desk.consume(use)).toBe(true);
+    expect(desk.consume(use)).toBe(false);
   });
 
   it('C3: the same token and key get the same certificate again, even after the token expired', async () => {

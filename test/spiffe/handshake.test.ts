@@ -16,6 +16,7 @@ import {
   tlsContext,
   tlsServerPolicy,
   toPem,
+  verifyChain,
   verifyPeer,
 } from '#spiffe';
 import { handshake, type Presented } from '../helpers/handshake.ts';
@@ -256,6 +257,51 @@ describe('a peer is refused, whichever side it is on', () => {
   it('T27: a client without a certificate is refused', async () => {
     const outcome = await handshake({ bundle: pki.bundle, server: good, expect: 'spiffe://example.org/good' });
     expect(outcome.server).toBe('ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE');
+  });
+});
+
+describe('a chain that is padded', () => {
+  const padded = (count: number) => [...good.chain, ...Array.from({ length: count }, () => makeCa().der)];
+  it('T16: a good leaf with eighteen certificates too many is refused by both sides', async () => {
+    const outcome = await handshake({
+      bundle: pki.bundle,
+      server: good,
+      client: { ...good, chain: padded(18) },
+      expect: 'spiffe://example.org/good',
+    });
+    expect(outcome.server).toBe('IDENTITY_CHAIN_INVALID');
+    expect(() => verifyChain({ chain: padded(2), bundle: pki.bundle, now })).toThrowError(/4 certificates/);
+  });
+
+  it('T19: a look-alike of the issuing CA on a curve that Node cannot name does not take the client down', async () => {
+    const lookAlike = makeCa({
+      issuer: pki.root,
+      subject: pki.issuing.subject,
+      keys: ecKeys('secp256k1'),
+      notBefore: now - 2 * day,
+      notAfter: now - day,
+    });
+    const [leaf, issuing] = good.chain as [Uint8Array, Uint8Array];
+    for (const chain of [
+      [leaf, lookAlike.der, issuing],
+      [leaf, issuing, lookAlike.der],
+    ]) {
+      const server = { ...good, chain };
+      const { client } = await handshake({
+        bundle: pki.bundle,
+        server,
+        client: good,
+        expect: 'spiffe://example.org/good',
+      });
+      expect(isSvid(client) ? client.id.uri : client).toMatch(/^(spiffe:\/\/example.org\/good|IDENTITY_.*)$/);
+    }
+  });
+
+  it('X-12, T15, T17: an issuing CA with a critical extension that is not understood, or with name constraints, is refused', () => {
+    for (const more of [extension('1.2.3.4', der(0x05), true), otherHostsOnly])
+      expect(() => verifyChain({ chain: under({ more: [more] }).chain, bundle: pki.bundle, now })).toThrowError(
+        expect.objectContaining({ code: 'IDENTITY_EXTENSION_UNKNOWN' }),
+      );
   });
 });
 
