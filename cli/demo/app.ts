@@ -24,18 +24,19 @@ function answer(response: ServerResponse, status: number, value: unknown): void 
   response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(value)}\n`);
 }
 
-/** One line every 50 ms for as long as anybody listens: a response that is still running when a ban arrives. */
-function feed(response: ServerResponse): void {
+/** One line every so often for as long as anybody listens: a response that is still running when a ban or a new policy arrives. */
+function feed(response: ServerResponse, everyMs: number): void {
   response.writeHead(200, { 'content-type': 'text/plain' });
-  let line = 0;
-  const timer = setInterval(() => response.write(`${name} line ${++line}\n`), 50);
+  let line = 1;
+  response.write(`${name} line ${line}\n`);
+  const timer = setInterval(() => response.write(`${name} line ${++line}\n`), everyMs);
   response.on('close', () => clearInterval(timer));
 }
 
 async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://app');
   for await (const _ of incoming);
-  if (pathname === '/feed') return feed(response);
+  if (pathname === '/feed') return feed(response, Number(searchParams.get('everyMs') ?? 50));
   if (pathname === '/call') {
     const reply = await call(searchParams.get('method') ?? 'GET', searchParams.get('url') ?? '');
     return answer(response, reply.status, { app: name, answered: reply.body });
