@@ -3,11 +3,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Agent, RequestOptions } from 'node:https';
 import { isIP } from 'node:net';
-import { connect as open, type TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError, type PosternError } from '#base/error';
 import {
   bundlePem,
+  connectTls,
   type Identity,
   spiffeIdOf,
   type TrustBundle,
@@ -120,7 +121,7 @@ async function connect(
     ? tlsContext({ identity, bundle })
     : { ca: bundlePem(bundle), minVersion: 'TLSv1.3' as const };
   const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
-  const socket = open({
+  const socket = connectTls({
     ...credentials,
     ...tlsClientPolicy({ bundle, now: () => clock.now(), expect }),
     host,
