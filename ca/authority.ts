@@ -12,6 +12,7 @@ import { createEnrolment, type IssuedSvid } from './enrolment.ts';
 import { fail } from './errors.ts';
 import { createFloodLimit } from './flood.ts';
 import { createHierarchy, type Hierarchy } from './hierarchy.ts';
+import { createHousekeeping } from './housekeeping.ts';
 import { finishInit, tokenKeyFile, writeAuthority } from './init.ts';
 import { createIssuedLog } from './issued.ts';
 import { readKey } from './keys.ts';
@@ -20,7 +21,7 @@ import { type BanTarget, createBanList, describeTarget } from './revocation.ts';
 import { createRotation } from './rotation.ts';
 import { type CaSettings, defaultSettings, withSettings } from './settings.ts';
 import { assertKeys, createSigners, keyPath } from './signers.ts';
-import { caStatus, warnings } from './status.ts';
+import { caStatus } from './status.ts';
 import { hasStore, openStore, readAuthority, storePath } from './store.ts';
 import { createTokenDesk } from './token.ts';
 
@@ -92,9 +93,6 @@ export interface Authority {
 
 /** Renewals of one instance: this many at once, then one in each twentieth of an SVID's life. */
 const renewalBurst = 10;
-/** Expired certificates and tokens are remembered for this long. */
-const keptMs = 30 * 86_400_000;
-const pruneEveryMs = 60_000;
 
 /** Makes a root (or takes the given one), an issuing CA and an empty registry; refuses a home that has them. */
 export async function initAuthority(
@@ -172,7 +170,13 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
       report({ action: 'rotate', outcome: 'done', actor: rotator, subject: what, details });
     },
   });
-  const housekeeping = createHousekeeping({ hierarchy, signers, rotation, settings, log, report, tokens, issued });
+  const housekeeping = createHousekeeping({
+    ...{ hierarchy, signers, rotation, settings, tokens, issued },
+    warn(warning) {
+      log.warn(warning);
+      report({ action: 'ca.warning', outcome: 'failed', actor: 'local', details: { warning } });
+    },
+  });
 
   return {
     trustDomain,
@@ -264,33 +268,6 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
 
 function caKeys(hierarchy: Hierarchy): Uint8Array[] {
   return [...hierarchy.all('root'), ...hierarchy.all('issuing')].map(({ certificate }) => certificate.publicKey);
-}
-
-/** Reports each warning once, and now and then forgets what expired long ago. */
-function createHousekeeping(parts: {
-  readonly hierarchy: Hierarchy;
-  readonly signers: Parameters<typeof warnings>[0]['signers'];
-  readonly rotation: Parameters<typeof warnings>[0]['rotation'];
-  readonly settings: CaSettings;
-  readonly log: Log;
-  readonly report: (event: CaEvent) => void;
-  readonly tokens: { prune(before: number): void };
-  readonly issued: { prune(before: number): void };
-}): (now: number) => void {
-  const reported = new Set<string>();
-  let prunedAt = Number.NEGATIVE_INFINITY;
-  return (now) => {
-    for (const { key, words } of warnings(parts, now)) {
-      if (reported.has(key)) continue;
-      reported.add(key);
-      parts.log.warn(words);
-      parts.report({ action: 'ca.warning', outcome: 'failed', actor: 'local', details: { warning: words } });
-    }
-    if (now - prunedAt < pruneEveryMs) return;
-    prunedAt = now;
-    parts.tokens.prune(now - keptMs);
-    parts.issued.prune(now - keptMs);
-  };
 }
 
 function believedTime(clock: ClockGuard, log: Log): number | undefined {
