@@ -1,19 +1,20 @@
 // What a sidecar keeps in <home>/sidecar so that it can restart while the control plane is away: its key, certificate, bundle and last
 // good snapshot. Key and certificate change as one: the certificate file is the pointer, and the key is whichever file here matches it.
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  X509Certificate,
-} from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '#base/error';
 import { makePrivateFolder, readFileOrFail, readPrivateFile, writeFileAtomic } from '#base/files';
 import { check, type Static, s } from '#base/schema';
-import { type Identity, parseBundle, parseSpiffeId, readIdentity, type TrustBundle, toPem } from '#spiffe';
+import {
+  createKeyPair,
+  type Identity,
+  parseBundle,
+  parseSpiffeId,
+  readIdentity,
+  type TrustBundle,
+  toPem,
+} from '#spiffe';
 import { fail } from './errors.ts';
 
 export interface KeyPair {
@@ -44,9 +45,10 @@ export interface SidecarFolder {
   readHolding(): Holding | undefined;
   /** The key under this name, made and made durable (0600) when there is none: the same key for the same name, over restarts too. */
   pendingKey(name: string): KeyPair;
-  /** A new key under this name, whatever was there. */
-  freshKey(name: string): KeyPair;
-  /** Durable on return; killed at any moment, the folder holds either the old pair or the new one. `name` is the pending key's. */
+  /**
+   * Durable on return, the key too; killed or refused by the disk at any moment, the folder holds either the old pair or the new one.
+   * `name` is the pending key's, or the one that a key which is not here yet gets until the certificate is.
+   */
   writeHolding(holding: Holding, name: string): void;
   /** Not checked for meaning; `broken` says why the file cannot be used. */
   readSnapshot(): StoredSnapshot;
@@ -99,11 +101,10 @@ export function openSidecarFolder(home: string): SidecarFolder {
     throw broken('key.pem', torn ? 'it is not a private key' : 'it does not belong to svid.pem');
   };
 
-  const freshKey = (name: string): KeyPair => {
-    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    writeFileAtomic(file(`next-${name}.pem`), pair.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string);
-    return pair;
-  };
+  const writeKey = (name: string, key: KeyObject): void =>
+    writeFileAtomic(file(`next-${name}.pem`), key.export({ type: 'pkcs8', format: 'pem' }) as string);
+  const readPending = (name: string): KeyObject | undefined =>
+    readdirSync(path).includes(`next-${name}.pem`) ? readKey(file(`next-${name}.pem`)) : undefined;
 
   return {
     path,
@@ -134,11 +135,14 @@ export function openSidecarFolder(home: string): SidecarFolder {
       }
     },
     pendingKey(name) {
-      const privateKey = readdirSync(path).includes(`next-${name}.pem`) && readKey(file(`next-${name}.pem`));
-      return privateKey ? { privateKey, publicKey: createPublicKey(privateKey) } : freshKey(name);
+      const found = readPending(name);
+      if (found) return { privateKey: found, publicKey: createPublicKey(found) };
+      const pair = createKeyPair();
+      writeKey(name, pair.privateKey);
+      return pair;
     },
-    freshKey,
     writeHolding({ identity, bundleText, instance, url }, name) {
+      if (!readPending(name)?.equals(identity.key)) writeKey(name, identity.key);
       const state = { version: stateVersion, instance, id: identity.id.uri, url, bundle: bundleText };
       writeFileAtomic(file('state.json'), `${JSON.stringify(state, undefined, 2)}\n`);
       writeFileAtomic(file('svid.pem'), identity.chain.map(toPem).join(''));

@@ -3,6 +3,7 @@
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { diskReason } from '#base/database';
 import { defineErrors, messageOf } from '#base/error';
 import { fileErrors } from '#base/files';
 import { fail } from './errors.ts';
@@ -23,6 +24,6 @@ export function lockFolder(folder: string): () => void {
     // SQLITE_BUSY and SQLITE_LOCKED (https://www.sqlite.org/rescode.html).
     const held = [5, 6].includes(((cause as { errcode?: number }).errcode ?? 0) & 0xff);
     if (held) throw fail('SIDECAR_HOME_TAKEN', { path: folder }, { cause });
-    throw failFile('FILE_UNWRITABLE', { path, reason: messageOf(cause) }, { cause });
+    throw failFile('FILE_UNWRITABLE', { path, reason: diskReason(cause) ?? messageOf(cause) }, { cause });
   }
 }

@@ -1,11 +1,12 @@
 // When the certificate is renewed: at half of its life, on the control plane's word, and for ever with back-off when that fails.
-// Each renewal has a fresh key. Never gives up, never hurries a control plane that is down, and says early when expiry comes near.
+// Each renewal has a fresh key. Never gives up, never hurries a control plane that is down, says early when expiry comes near, and never
+// stops traffic because a disk is full.
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { createCsr, type Identity } from '#spiffe';
+import { createCsr, createKeyPair, type Identity } from '#spiffe';
 import { type RenewRequest, svidReply, wireVersion } from '#wire';
 import type { Channel } from '#wire/channel';
 import type { Holding, SidecarFolder } from './disk.ts';
@@ -24,7 +25,7 @@ export interface Renewal {
 
 export interface RenewalOptions {
   readonly holding: () => Holding;
-  /** Takes the new identity over; called when it is durable. */
+  /** Takes the new identity over; called when it is durable, or when the disk has refused it. */
   readonly adopt: (next: Holding) => void;
   readonly channel: Channel;
   readonly folder: SidecarFolder;
@@ -39,7 +40,7 @@ const longestSleepMs = 30_000;
 const keyName = 'renewal';
 
 export function startRenewal(options: RenewalOptions): Renewal {
-  const { clock, random, log, metrics, holding } = options;
+  const { clock, random, log, metrics, holding, folder } = options;
   const outcomes = metrics.counter({
     name: 'postern_identity_renewals_total',
     help: 'Renewals of the own certificate by outcome',
@@ -55,6 +56,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
   let dueAt = halfLife(holding().identity, random);
   let cancel: (() => void) | undefined;
   let running = false;
+  let unkept = false;
   let closed = false;
 
   const arm = (): void => {
@@ -65,6 +67,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
   const look = async (): Promise<void> => {
     if (running || closed) return;
     const { identity } = holding();
+    if (unkept) keep(holding());
     if (identity.notAfter <= clock.now()) noteExpired(identity);
     else if (clock.now() >= dueAt) {
       running = true;
@@ -78,6 +81,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
     try {
       const next = await renew(options);
       if (closed) return;
+      keep(next);
       options.adopt(next);
       outcomes('renewed').value++;
       if (state !== 'current')
@@ -88,6 +92,22 @@ export function startRenewal(options: RenewalOptions): Renewal {
       dueAt = halfLife(next.identity, random);
     } catch (thrown) {
       if (!closed) noteFailure(thrown);
+    }
+  };
+
+  /** A disk that refuses costs no traffic: only a restart would find the older certificate. It is tried again until it is kept. */
+  const keep = (next: Holding): void => {
+    try {
+      folder.writeHolding(next, keyName);
+      if (unkept) log.info('the certificate is kept on disk again');
+      unkept = false;
+    } catch (thrown) {
+      if (!unkept) {
+        outcomes('unkept').value++;
+        const fields = { reason: messageOf(thrown), notAfter: timeOf(next.identity.notAfter) };
+        log.error('the new certificate could not be kept on disk: it is used, and a restart would not have it', fields);
+      }
+      unkept = true;
     }
   };
 
@@ -147,17 +167,15 @@ export function startRenewal(options: RenewalOptions): Renewal {
   };
 }
 
-/** Asks for a certificate for a fresh key, checks it, and makes it durable. */
-async function renew({ holding, channel, folder, clock }: RenewalOptions): Promise<Holding> {
+/** Asks for a certificate for a fresh key, and checks it. */
+async function renew({ holding, channel, clock }: RenewalOptions): Promise<Holding> {
   const { identity, bundle, url } = holding();
-  const key = folder.freshKey(keyName);
+  const key = createKeyPair();
   const body: RenewRequest = { version: wireVersion, csr: Buffer.from(createCsr(key)).toString('base64') };
   const reply = await channel.call({ method: 'POST', path: '/v1/renew', body, reply: svidReply });
   // The bundle may have changed while the call ran (a root rotation): what is trusted now counts.
   const trusted = holding().bundle.sequence > bundle.sequence ? holding().bundle : bundle;
-  const next = acceptIssued({ reply, key, expect: identity.id, bundle: trusted, url, now: clock.now() });
-  folder.writeHolding(next, keyName);
-  return next;
+  return acceptIssued({ reply, key, expect: identity.id, bundle: trusted, url, now: clock.now() });
 }
 
 /** Half of the life, 10 % of it early or late, so that a fleet started together does not stay together. */

@@ -20,7 +20,7 @@ const url = 'https://127.0.0.1:8443';
 
 async function hold(ca: TestCa, home: string, name: string, instance = 'instance-1'): Promise<Holding> {
   const folder = openSidecarFolder(home);
-  const key = folder.freshKey(name);
+  const key = folder.pendingKey(name);
   const identity = await ca.issue({ service: 'shop/payments', key: key.privateKey });
   const holding = { identity, bundle: ca.bundle, bundleText: ca.bundleText, instance, url };
   folder.writeHolding(holding, name);
@@ -168,7 +168,7 @@ test('C14: torn, empty, missing, exchanged or exposed files are refused with the
     [
       'another key',
       (path) => {
-        openSidecarFolder(join(path, '..')).freshKey('other');
+        openSidecarFolder(join(path, '..')).pendingKey('other');
         renameSync(join(path, 'next-other.pem'), join(path, 'key.pem'));
       },
       'SIDECAR_FOLDER_BROKEN',

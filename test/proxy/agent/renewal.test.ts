@@ -1,4 +1,6 @@
 // The certificate is renewed at half of its life for as long as anybody lives, and what goes wrong is said early.
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Clock } from '#base/clock';
 import { createLog } from '#base/log';
@@ -143,4 +145,28 @@ test('C9: a banned identity is told once and asks seldom', async () => {
   await pass(600_000);
   expect(renewals().length).toBeLessThanOrEqual(4);
   expect(said('error')).toHaveLength(1);
+});
+
+test('C12: a disk that refuses the new certificate costs no traffic: it is used, said once, and kept once there is room', async () => {
+  const { pass, folder, serials, said, metrics, renewal } = await running();
+  // A folder where a file should be refuses root too.
+  mkdirSync(join(folder.path, 'state.json.away'));
+  renameSync(join(folder.path, 'state.json'), join(folder.path, 'state.json.away', 'state.json'));
+  mkdirSync(join(folder.path, 'state.json', 'x'), { recursive: true });
+  await pass(hour / 2 + 60_000);
+  await until(() => serials.length === 2);
+  expect(renewal.state).toBe('current');
+  expect(said('error')).toEqual([
+    'the new certificate could not be kept on disk: it is used, and a restart would not have it',
+  ]);
+  expect(metrics.render()).toMatch(/postern_identity_renewals_total\{outcome="unkept"\} 1/);
+  await pass(hour / 2 + 60_000);
+  await until(() => serials.length === 3);
+  rmSync(join(folder.path, 'state.json'), { recursive: true });
+  renameSync(join(folder.path, 'state.json.away', 'state.json'), join(folder.path, 'state.json'));
+  expect(folder.readHolding()?.identity.serial).toBe(serials[0]);
+  await pass(60_000);
+  expect(folder.readHolding()?.identity.serial).toBe(serials[2]);
+  expect(said('error')).toHaveLength(1);
+  expect(said('info').at(-1)).toBe('the certificate is kept on disk again');
 });
