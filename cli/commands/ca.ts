@@ -24,6 +24,7 @@ interface InitOptions extends PassphraseOptions {
   readonly issuingTtl?: string;
   readonly rootTtl?: string;
   readonly adminTtl?: string;
+  readonly backdate?: string;
 }
 
 export function register(program: Command, context: CliContext): void {
@@ -41,6 +42,10 @@ export function register(program: Command, context: CliContext): void {
     .option('--issuing-ttl <DURATION>', 'life of an issuing CA, which rotates by itself (default 7d)')
     .option('--root-ttl <DURATION>', 'life of the root (default 3650d)')
     .option('--admin-ttl <DURATION>', 'life of an admin identity, which renews in use (default 24h)')
+    .option(
+      '--backdate <DURATION>',
+      'how far the clocks of machines may be apart: certificates are valid from this long before (default 30s)',
+    )
     .action((options: InitOptions) => runInit(context, options));
   examples(
     init,
@@ -91,6 +96,7 @@ async function runInit(context: CliContext, options: InitOptions): Promise<void>
     ...ttl('issuingTtlMs', '--issuing-ttl', options.issuingTtl),
     ...ttl('rootTtlMs', '--root-ttl', options.rootTtl),
     ...ttl('adminTtlMs', '--admin-ttl', options.adminTtl),
+    ...ttl('backdateMs', '--backdate', options.backdate),
   };
   const { initHome } = await import('../init-home.ts');
   const made = await initHome({
