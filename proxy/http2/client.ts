@@ -163,7 +163,7 @@ class ClientStream extends LinkStream implements Upstream {
     const { head } = this.#exchange!;
     const start = writeRequest(this.link, { head, fields, ...o });
     this.isSent = head.length === 0 && this.#method !== 'CONNECT';
-    this.link.endHeaders(this, start, this.isSent ? flag.endStream : 0);
+    this.link.outgoing.endHeaders(this, start, this.isSent ? flag.endStream : 0);
     if (this.isSent) this.#sentAt = this.link.time;
   }
 

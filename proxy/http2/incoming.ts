@@ -182,7 +182,7 @@ export class Incoming implements FrameSink {
       case frameType.ping:
         if (flags & flag.ack) return link.onPingAck(bytes, from);
         this.#pings.spend(link.time);
-        return link.writePong(bytes, from);
+        return link.outgoing.writePong(bytes, from);
       case frameType.goaway:
         return this.#goaway(read32(bytes, from) & largestWindow, read32(bytes, from + 4));
       case frameType.priority:
@@ -292,8 +292,8 @@ export class Incoming implements FrameSink {
     this.#hasSettings = true;
     const { window } = link.peer;
     readSettings(link.peer, { bytes, from, to, isServer: link.isServer });
-    link.encoder.setLimit(link.peer.tableSize);
-    link.writeSettingsAck();
+    link.outgoing.encoder.setLimit(link.peer.tableSize);
+    link.outgoing.writeSettingsAck();
     const by = link.peer.window - window;
     if (by !== 0)
       for (const stream of link.streams.values()) {
@@ -309,8 +309,8 @@ export class Incoming implements FrameSink {
     this.#windowUpdates.spend(link.time);
     if (more === 0) refuse('a window grows by nothing');
     if (id === 0) {
-      link.sendWindow += more;
-      if (link.sendWindow > largestWindow) overflow('the window of the connection is too large');
+      link.outgoing.sendWindow += more;
+      if (link.outgoing.sendWindow > largestWindow) overflow('the window of the connection is too large');
     } else {
       const stream = link.streams.get(id);
       if (!stream) return this.#late(id, { mayEnded: true, costs: true });

@@ -3,16 +3,14 @@
 import type { PosternError } from '#base/error';
 import type { Connection, ConnectionHandler } from '../connection.ts';
 import type { Limits } from '../limits.ts';
-import type { FieldList } from '../request-head.ts';
 import { ClosedStreams, ending } from './closed-streams.ts';
 import { failLink } from './errors.ts';
-import { flag, frameHead, frameType, preface, writeFrameHead } from './frames.ts';
-import { fieldOverhead, HpackEncoder } from './hpack-encode.ts';
+import { preface } from './frames.ts';
 import type { HeaderBlock } from './incoming.ts';
 import { Incoming } from './incoming.ts';
 import type { LinkLimits } from './limits.ts';
 import { errorCode, LinkError } from './link-error.ts';
-import { Output } from './output.ts';
+import { Outgoing } from './outgoing.ts';
 import type { PeerSettings } from './settings.ts';
 import { defaultWindow, initialSettings, largestWindow, settingsFrame } from './settings.ts';
 import type { LinkStream } from './stream.ts';
@@ -62,17 +60,15 @@ export class Link implements ConnectionHandler {
   readonly limits: LinkLimits;
   readonly isServer: boolean;
   readonly role: LinkRole;
-  readonly out = new Output();
-  readonly encoder = new HpackEncoder();
   readonly peer: PeerSettings = initialSettings();
+  readonly outgoing: Outgoing;
   readonly streams = new Map<number, LinkStream>();
   readonly closedStreams = new ClosedStreams();
   /** Streams that were told to wait before they send more. */
   readonly waiting = new Set<LinkStream>();
   /** Monotonic milliseconds when something last happened here; read once for everything that comes at once. */
   time: number;
-  /** Bytes that the other side takes, and that it may still send, on all streams together. */
-  sendWindow = defaultWindow;
+  /** Bytes that the other side may still send on all streams together. */
   receiveWindow: number;
   /** The highest stream of the other side that was looked at. */
   lastPeerId = 0;
@@ -110,21 +106,22 @@ export class Link implements ConnectionHandler {
     this.time = this.#idleSince = this.#readAt = this.#settingsSentAt = options.monotonic();
     this.receiveWindow = options.limits.connectionWindow;
     this.#incoming = new Incoming(this, options);
+    this.outgoing = new Outgoing(this.peer, () => this.connection.schedule());
     this.connection.handler = this;
-    if (!options.isServer) this.out.add(preface);
-    this.out.add(settingsFrame({ ...options, limits: options.limits }));
-    this.writeWindowUpdate(0, options.limits.connectionWindow - defaultWindow);
+    if (!options.isServer) this.outgoing.out.add(preface);
+    this.outgoing.out.add(settingsFrame({ ...options, limits: options.limits }));
+    this.outgoing.writeWindowUpdate(0, options.limits.connectionWindow - defaultWindow);
     this.connection.deadline = this.time + this.limits.tickMs;
   }
 
   /** More than a little waits to be written. */
   get isCongested(): boolean {
-    return this.connection.isBlocked || this.out.queued >= this.bounds.bufferBytes;
+    return this.connection.isBlocked || this.outgoing.out.queued >= this.bounds.bufferBytes;
   }
 
   /** So much waits that the other side cannot be reading. */
   get isClogged(): boolean {
-    return this.out.queued + this.connection.socket.writableLength > this.bounds.bufferBytes + clogBytes;
+    return this.outgoing.out.queued + this.connection.socket.writableLength > this.bounds.bufferBytes + clogBytes;
   }
 
   // What the connection says.
@@ -149,7 +146,7 @@ export class Link implements ConnectionHandler {
   }
 
   closed(): void {
-    this.isOver = true;
+    this.isOver = this.outgoing.isStopped = true;
     this.#incoming.stop();
     this.leave();
     for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
@@ -163,8 +160,8 @@ export class Link implements ConnectionHandler {
 
   flushing(): void {
     // What waits goes as far as the connection takes it.
-    while (this.out.queued > 0) {
-      if (!this.out.take((piece) => this.connection.write(piece))) {
+    while (this.outgoing.out.queued > 0) {
+      if (!this.outgoing.out.take((piece) => this.connection.write(piece))) {
         this.#blockedAt ||= this.time;
         return;
       }
@@ -188,119 +185,21 @@ export class Link implements ConnectionHandler {
     this.leave();
     if (!this.isServer) return this.finishWhenIdle();
     // Two steps: first that this will end, then, after a round trip, which streams were the last.
-    this.#writeGoaway(largestWindow, errorCode.none);
+    this.outgoing.writeGoaway(largestWindow, errorCode.none);
     this.#drainPingAt = this.time || 1;
-    this.#writePing(0, drainPing, 0);
+    this.outgoing.writePing(0, drainPing, 0);
     this.#wake();
   }
 
   // What goes.
-
-  schedule(): void {
-    this.connection.schedule();
-  }
-
-  /** Makes room for a header block of the given fields and more; returns where the frame begins. */
-  beginHeaders(fields: FieldList, more: number): number {
-    let size = frameHead + more + 2 * fieldOverhead;
-    for (let at = 0; at < fields.length; at += 2) size += fields[at]!.length + fields[at + 1]!.length + fieldOverhead;
-    this.out.room(size);
-    const start = this.out.at;
-    this.out.at += frameHead;
-    this.encoder.begin(this.out);
-    return start;
-  }
-
-  /** Ends the block begun at `start`; in several frames when the other side takes no larger ones. */
-  endHeaders(stream: LinkStream, start: number, flags: number): void {
-    const { out } = this;
-    const size = out.at - start - frameHead;
-    const most = this.peer.frameSize;
-    if (size <= most) writeFrameHead(out.bytes, start, size, frameType.headers, flags | flag.endHeaders, stream.id);
-    else {
-      const block = Buffer.from(out.bytes.subarray(start + frameHead, out.at));
-      out.at = start;
-      out.room(size + frameHead * Math.ceil(size / most));
-      for (let at = 0; at < size; at += most) {
-        const part = block.subarray(at, at + most);
-        const type = at === 0 ? frameType.headers : frameType.continuation;
-        const last = at + most >= size ? flag.endHeaders : 0;
-        writeFrameHead(out.bytes, out.at, part.length, type, last | (at === 0 ? flags : 0), stream.id);
-        part.copy(out.bytes, out.at + frameHead);
-        if (at === 0) start = out.at;
-        out.at += frameHead + part.length;
-      }
-    }
-    this.#noteFrame(stream, start);
-    this.schedule();
-  }
-
-  /** Writes as many of the bytes as the windows allow and returns how many that were. */
-  writeData(stream: LinkStream, bytes: Buffer): number {
-    if (this.isOver) return 0;
-    const { out } = this;
-    let sent = 0;
-    while (sent < bytes.length) {
-      const size = Math.min(bytes.length - sent, stream.sendWindow, this.sendWindow, this.peer.frameSize);
-      if (size <= 0) break;
-      out.room(frameHead);
-      writeFrameHead(out.bytes, out.at, size, frameType.data, 0, stream.id);
-      this.#noteFrame(stream, out.at);
-      out.at += frameHead;
-      out.add(size === bytes.length ? bytes : bytes.subarray(sent, sent + size));
-      sent += size;
-      stream.sendWindow -= size;
-      this.sendWindow -= size;
-    }
-    if (sent > 0) this.schedule();
-    return sent;
-  }
-
-  /** Ends our side of the stream: on the frame sent last while that has not left, else with a frame of its own. */
-  writeEnd(stream: LinkStream, trailers: FieldList): void {
-    if (this.isOver) return;
-    const { out } = this;
-    if (trailers.length > 0) {
-      const start = this.beginHeaders(trailers, 0);
-      this.encoder.fields(out, trailers);
-      return this.endHeaders(stream, start, flag.endStream);
-    }
-    if (stream.lastFrame && stream.lastFrameTurn === out.generation) {
-      const at = stream.lastFrameAt + 4;
-      stream.lastFrame[at] = stream.lastFrame[at]! | flag.endStream;
-      stream.lastFrame = undefined;
-      return;
-    }
-    this.#write(frameType.data, flag.endStream, stream.id, 0);
-  }
-
-  writeReset(id: number, code: number): void {
-    if (this.isOver) return;
-    const at = this.#write(frameType.reset, 0, id, 4);
-    this.out.bytes.writeUInt32BE(code, at);
-  }
-
-  writeWindowUpdate(id: number, more: number): void {
-    if (this.isOver || more <= 0) return;
-    const at = this.#write(frameType.windowUpdate, 0, id, 4);
-    this.out.bytes.writeUInt32BE(more, at);
-  }
-
-  writeSettingsAck(): void {
-    this.#write(frameType.settings, flag.ack, 0, 0);
-  }
-
-  writePong(bytes: Buffer, from: number): void {
-    this.#writePing(flag.ack, bytes, from);
-  }
 
   /** Lets the streams that wait send, each a share, as long as there is room. */
   pump(): void {
     if (this.#isPumping) return;
     this.#isPumping = true;
     let before = Number.NaN;
-    while (this.sendWindow !== before && !this.isCongested) {
-      before = this.sendWindow;
+    while (this.outgoing.sendWindow !== before && !this.isCongested) {
+      before = this.outgoing.sendWindow;
       for (const stream of [...this.waiting]) {
         if (this.isCongested) break;
         this.waiting.delete(stream);
@@ -318,7 +217,7 @@ export class Link implements ConnectionHandler {
     this.#taken += bytes;
     if (this.isOver || this.#taken * 2 < this.limits.connectionWindow) return;
     this.receiveWindow += this.#taken;
-    this.writeWindowUpdate(0, this.#taken);
+    this.outgoing.writeWindowUpdate(0, this.#taken);
     this.#taken = 0;
   }
 
@@ -364,7 +263,7 @@ export class Link implements ConnectionHandler {
 
   /** A stream that the other side has just opened is not wanted. */
   refuseStream(id: number, code: number): void {
-    this.writeReset(id, code);
+    this.outgoing.writeReset(id, code);
     this.closedStreams.note(id, ending.resetByUs);
   }
 
@@ -386,7 +285,7 @@ export class Link implements ConnectionHandler {
       thrown instanceof LinkError ? thrown : new LinkError(errorCode.internal, `internal error: ${String(thrown)}`);
     const code = error.limit === undefined ? 'HTTP2_INVALID' : 'HTTP2_FLOOD';
     this.leave();
-    this.#writeGoaway(this.lastPeerId, error.code);
+    this.outgoing.writeGoaway(this.lastPeerId, error.code);
     this.#finish();
     for (const stream of [...this.streams.values()]) this.#lose(stream, error.message, false);
     this.role.onFault(
@@ -398,13 +297,13 @@ export class Link implements ConnectionHandler {
   finishWhenIdle(): void {
     if (!this.isLeaving || this.streams.size > 0 || this.isOver) return;
     if (this.#drainPingAt > 0 && !this.#hasEnded) return;
-    this.#writeGoaway(this.lastPeerId, errorCode.none);
+    this.outgoing.writeGoaway(this.lastPeerId, errorCode.none);
     this.#finish();
   }
 
   #finish(): void {
     this.connection.finish();
-    this.isOver = this.#isFinished = true;
+    this.isOver = this.#isFinished = this.outgoing.isStopped = true;
     this.#incoming.stop();
     this.connection.deadline = this.#o.monotonic() + lingerMs;
   }
@@ -419,7 +318,7 @@ export class Link implements ConnectionHandler {
   #lastGoaway(): void {
     this.#drainPingAt = 0;
     this.finalId = this.lastPeerId;
-    this.#writeGoaway(this.lastPeerId, errorCode.none);
+    this.outgoing.writeGoaway(this.lastPeerId, errorCode.none);
     this.finishWhenIdle();
   }
 
@@ -440,11 +339,11 @@ export class Link implements ConnectionHandler {
     if (this.streams.size > 0 || !this.isServer) {
       if (this.#alivePingAt === 0 && now - this.#readAt > pingMs) {
         this.#alivePingAt = now;
-        this.#writePing(0, alivePing, 0);
+        this.outgoing.writePing(0, alivePing, 0);
       }
     }
     if (this.streams.size > 0 || this.isLeaving) return;
-    this.out.release();
+    this.outgoing.out.release();
     const idleAt = this.#idleSince + this.#o.idleMs;
     if (now >= idleAt) return this.connection.retire();
     // Nothing can come due before then.
@@ -457,7 +356,7 @@ export class Link implements ConnectionHandler {
   }
 
   #giveUp(reason: string, limit: string): void {
-    this.isOver = true;
+    this.isOver = this.outgoing.isStopped = true;
     this.leave();
     for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
     this.role.onFault(failLink('HTTP2_TIMEOUT', { reason }), limit);
@@ -468,33 +367,5 @@ export class Link implements ConnectionHandler {
   #wake(): void {
     const soon = this.time + this.limits.tickMs;
     if (this.connection.deadline > soon) this.connection.deadline = soon;
-  }
-
-  #noteFrame(stream: LinkStream, at: number): void {
-    stream.lastFrame = this.out.bytes;
-    stream.lastFrameAt = at;
-    stream.lastFrameTurn = this.out.generation;
-  }
-
-  #writePing(flags: number, bytes: Buffer, from: number): void {
-    const at = this.#write(frameType.ping, flags, 0, 8);
-    bytes.copy(this.out.bytes, at, from, from + 8);
-  }
-
-  #writeGoaway(lastId: number, code: number): void {
-    const at = this.#write(frameType.goaway, 0, 0, 8);
-    this.out.bytes.writeUInt32BE(lastId, at);
-    this.out.bytes.writeUInt32BE(code, at + 4);
-  }
-
-  /** Writes the head of a frame and leaves room for its payload; returns where that begins. */
-  #write(type: number, flags: number, id: number, length: number): number {
-    const { out } = this;
-    out.room(frameHead + length);
-    writeFrameHead(out.bytes, out.at, length, type, flags, id);
-    const payload = out.at + frameHead;
-    out.at = payload + length;
-    this.schedule();
-    return payload;
   }
 }

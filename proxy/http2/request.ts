@@ -157,9 +157,9 @@ export function writeRequest(
   o: { head: RequestHead; fields: FieldList; scheme: 'http' | 'https'; protocol?: string | undefined },
 ): number {
   const { head, fields } = o;
-  const { out, encoder } = link;
+  const { out, encoder } = link.outgoing;
   const { method, authority, path, query } = head;
-  const start = link.beginHeaders(fields, authority.length + path.length + query.length + method.length + 256);
+  const start = link.outgoing.beginHeaders(fields, authority.length + path.length + query.length + method.length + 256);
   if (method === 'GET') staticField(out, methodGet);
   else if (method === 'POST') staticField(out, methodPost);
   else encoder.field(out, ':method', method);

@@ -79,8 +79,8 @@ export function readTrailers(block: HeaderBlock, isRequest: boolean): FieldList 
 
 /** Writes the block of a response into the link's output; returns where its frame begins. */
 export function writeResponse(link: Link, head: ResponseHead): number {
-  const { out, encoder } = link;
-  const start = link.beginHeaders(head.fields, 128);
+  const { out, encoder } = link.outgoing;
+  const start = link.outgoing.beginHeaders(head.fields, 128);
   const index = statusIndex[head.status];
   if (index === undefined) encoder.field(out, ':status', String(head.status));
   else staticField(out, index);

@@ -130,7 +130,7 @@ class ServerStream extends LinkStream implements Downstream {
 
   inform(head: ResponseHead): void {
     if (this.isClosed || this.#hasHead) return;
-    this.link.endHeaders(this, writeResponse(this.link, head), 0);
+    this.link.outgoing.endHeaders(this, writeResponse(this.link, head), 0);
     this.lastFrame = undefined;
   }
 
@@ -140,7 +140,7 @@ class ServerStream extends LinkStream implements Downstream {
     this.#hasNoBody = this.#method === 'HEAD' || head.status === 204 || head.status === 304;
     // What follows a 2xx to CONNECT is no body (RFC 9110 section 9.3.6).
     const told = this.#method === 'CONNECT' && head.status < 300 ? { ...head, length: unknownLength } : head;
-    this.link.endHeaders(this, writeResponse(this.link, told), 0);
+    this.link.outgoing.endHeaders(this, writeResponse(this.link, told), 0);
   }
 
   data(bytes: Buffer): boolean {

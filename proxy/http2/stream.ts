@@ -125,7 +125,7 @@ export abstract class LinkStream {
     this.#wasHeld = false;
     this.#taken = 0;
     this.receiveWindow += more;
-    this.link.writeWindowUpdate(this.id, more);
+    this.link.outgoing.writeWindowUpdate(this.id, more);
   }
 
   protected hold(): void {
@@ -205,7 +205,7 @@ export abstract class LinkStream {
     const { link } = this;
     let sent = 0;
     if (this.#pending.length === 0 && !link.isCongested) {
-      sent = link.writeData(this, bytes);
+      sent = link.outgoing.writeData(this, bytes);
       if (sent === bytes.length) {
         this.#noteSent(sent);
         if (!link.isCongested) return true;
@@ -225,7 +225,7 @@ export abstract class LinkStream {
       this.#pendingEnd = trailers;
       return;
     }
-    this.link.writeEnd(this, trailers);
+    this.link.outgoing.writeEnd(this, trailers);
     this.isSent = true;
     this.onSent();
     this.settle();
@@ -238,7 +238,7 @@ export abstract class LinkStream {
     while (this.#pending.length > 0 && left > 0) {
       if (link.isCongested) return false;
       const piece = this.#pending[0]!;
-      const sent = link.writeData(this, piece.length > left ? piece.subarray(0, left) : piece);
+      const sent = link.outgoing.writeData(this, piece.length > left ? piece.subarray(0, left) : piece);
       if (sent === 0) return false;
       this.#noteSent(sent);
       left -= sent;
@@ -278,7 +278,7 @@ export abstract class LinkStream {
   protected reset(code: number = errorCode.cancel): void {
     this.discard();
     if (this.isClosed) return;
-    this.link.writeReset(this.id, code);
+    this.link.outgoing.writeReset(this.id, code);
     this.link.forget(this, ending.resetByUs);
   }
 
