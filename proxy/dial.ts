@@ -1,10 +1,10 @@
 // Opens one connection onward: plain to the application, or mutual TLS to another sidecar that has proved to be the expected service before
 // a byte is sent to it. Every failure says which hop it was on and why.
 import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net';
-import { type ConnectionOptions, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
+import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf, type PosternError } from '#base/error';
-import { type Identity, type SpiffeId, type TrustBundle, tlsClientPolicy } from '#spiffe';
+import { connectTls, type Identity, type SpiffeId, type TrustBundle, tlsClientPolicy } from '#spiffe';
 import type { HostPort } from './agent/address.ts';
 import { formatHostPort } from './agent/address.ts';
 import { fail } from './errors.ts';

@@ -1,7 +1,7 @@
 // Checks that ask the control plane: reachable, its clock, its proxies, its records.
 import { request } from 'node:https';
 import { formatDuration } from '#base/duration';
-import { spiffeIdOf, tlsClientPolicy } from '#spiffe';
+import { connectTls, spiffeIdOf, tlsClientPolicy } from '#spiffe';
 import type { EventReply, RecordReply, StatusReply } from '#wire';
 import { serverUrl } from '../api.ts';
 import type { Api, CliContext } from '../context.ts';
@@ -95,14 +95,13 @@ async function clockSkew(context: CliContext, url: string): Promise<number> {
   const now = (): number => context.clock.now();
   const expect = spiffeIdOf({ trustDomain: bundle.trustDomain, service: 'postern/server' });
   const date = await new Promise<string | undefined>((resolve, reject) => {
-    const asked = request(
-      new URL('/livez', url),
-      { ...tlsClientPolicy({ bundle, now, expect }), agent: false, timeout: 5_000 },
-      (reply) => {
-        reply.resume();
-        resolve(reply.headers.date);
-      },
-    );
+    const { hostname, port } = new URL(url);
+    const createConnection = () =>
+      connectTls({ ...tlsClientPolicy({ bundle, now, expect }), host: hostname, port: Number(port), servername: '' });
+    const asked = request(new URL('/livez', url), { createConnection, timeout: 5_000 }, (reply) => {
+      reply.resume();
+      resolve(reply.headers.date);
+    });
     asked.on('timeout', () => asked.destroy(new Error('no answer within 5s')));
     asked.on('error', reject);
     asked.end();

@@ -175,9 +175,8 @@ async function runRotate(context: CliContext, options: PassphraseOptions & { roo
   const status = await withAuthority<CaStatus>(context, {
     passphrase: passphraseOf(options),
     api: (api) => api.call({ method: 'POST', path: '/v1/ca/rotate', body: { version: wireVersion, what } }),
-    direct: (authority) => {
-      if (what === 'root') authority.rotateRoot({ by: 'local' });
-      else authority.rotateIssuing({ by: 'local' });
+    direct: async (authority) => {
+      await (what === 'root' ? authority.rotateRoot({ by: 'local' }) : authority.rotateIssuing({ by: 'local' }));
       return authority.status();
     },
   });

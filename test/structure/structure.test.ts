@@ -46,6 +46,7 @@ describe('each rule sees its breach', () => {
     'one file ends the process': { 'control/a.ts': '// x\nprocess.exit(1);\n' },
     'randomness is passed in': { 'proxy/a.ts': '// x\nconst wait = 5 * Math.random();\n' },
     'no code from text': { 'policy/a.ts': '// x\nconst run = new Function(text);\n' },
+    'one file opens TLS connections': { 'proxy/a.ts': '// x\nsocket.getPeerCertificate();\n' },
     'verification is never switched off': { 'wire/a.ts': '// x\nconnect({ rejectUnauthorized: false });\n' },
     'every file opens with a comment': { 'wire/a.ts': 'export const a = 1;\n' },
     'short files': { 'wire/a.ts': `// x\n${'a();\n'.repeat(451)}` },
