@@ -15,6 +15,8 @@ export interface Enrolled {
   /** Of the enrolment; `undefined` while no answer has come. */
   identity?: Identity;
   instance?: string;
+  /** Its client is done with it. */
+  isLeft?: boolean;
   /** A ban of it was asked for, acknowledged or not. */
   isBanAsked?: boolean;
 }
@@ -71,6 +73,7 @@ async function joinAndRenew(ledger: Ledger, clients: Clients, service: string): 
   const answer = await clients.ask({ method: 'POST', path: '/v1/renew', identity: entry.identity, body: renewal });
   if (answer.status === 200) note(ledger, 'renew', answer.body as unknown as SvidReply, key);
   else ledger.wrong.push(`renewal of ${service}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  entry.isLeft = true;
 }
 
 /** Asks for the identity of an entry, for the first time or again; what it got before it must get again. */
@@ -98,7 +101,7 @@ function note(ledger: Ledger, how: Certificate['how'], reply: SvidReply, key: Re
 
 /** In turn a service that nobody has, and the certificate of an instance that will not be asked for again. */
 async function ban(ledger: Ledger, clients: Clients, { round, n }: { round: number; n: number }): Promise<void> {
-  const victim = ledger.enrolled.find((entry) => entry.identity && !entry.isBanAsked);
+  const victim = ledger.enrolled.find((entry) => entry.isLeft && !entry.isBanAsked);
   const target =
     n % 2 === 1 && victim ? { serial: victim.identity!.serial } : { id: `spiffe://example.org/nobody-${round}-${n}` };
   if ('serial' in target) victim!.isBanAsked = true;
