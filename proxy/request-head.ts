@@ -75,32 +75,53 @@ export function canonicalHead(raw: RawHead, { parseAuthority }: HeadOptions): Re
 export function valuesOf(fields: FieldList, name: string): readonly string[] {
   let values: string[] | undefined;
   for (let at = 0; at < fields.length; at += 2) {
-    const field = fields[at]!;
-    if (field === name || (field.length === name.length && isAliased(field) && unaliased(field) === unaliased(name)))
-      values = values ? [...values, fields[at + 1]!] : [fields[at + 1]!];
+    if (isReadAs(fields[at]!, name)) values = values ? [...values, fields[at + 1]!] : [fields[at + 1]!];
   }
   return values ?? none;
 }
 const none: readonly string[] = [];
 
-/** Names that carry identity, routing or framing: an alias of one is an attempt on whoever folds `_` or `.` into `-` (CGI, WSGI, PHP). */
+/**
+ * The name that an application may make of this one: CGI, WSGI and PHP fold `_` and `.` into `-`, some servers every character that is
+ * neither a letter nor a digit.
+ */
+export function plainName(name: string): string {
+  return name.replace(/[^a-z0-9-]/g, '-');
+}
+
+/** Whether both names are the same once folded, without making the folded ones. */
+function isReadAs(one: string, other: string): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  for (let at = 0; at < one.length; at++) {
+    const [a, b] = [one.charCodeAt(at), other.charCodeAt(at)];
+    if (a !== b && (isAlphanumeric(a) || isAlphanumeric(b))) return false;
+  }
+  return true;
+}
+
+/** Names that carry identity, routing or framing: an alias of one is an attempt on whoever folds names. */
 const guarded =
   /^(?:x-postern-.*|x-forwarded-.*|forwarded|host|content-length|content-type|transfer-encoding|connection|authorization|proxy-.*|te|trailer|upgrade|expect)$/;
+const isAliased = (name: string): boolean => /[^a-z0-9-]/.test(name);
 
 function refuseAliases(fields: FieldList): void {
+  if (!fields.some((text, at) => at % 2 === 0 && isAliased(text))) return;
+  const first = new Map<string, string>();
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at]!;
-    if (!isAliased(name)) continue;
-    const plain = unaliased(name);
-    if (guarded.test(plain)) throw fail('HTTP_HEADER_REFUSED', { name, reason: `it reads as ${plain}` });
-    for (let other = 0; other < fields.length; other += 2)
-      if (fields[other] !== name && unaliased(fields[other]!) === plain)
-        throw fail('HTTP_HEADER_REFUSED', { name, reason: `it comes with its twin ${fields[other]}` });
+    const plain = plainName(name);
+    if (plain !== name && guarded.test(plain))
+      throw fail('HTTP_HEADER_REFUSED', { name, reason: `it reads as ${plain}` });
+    const twin = first.get(plain) ?? name;
+    if (twin !== name) throw fail('HTTP_HEADER_REFUSED', { name, reason: `it comes with its twin ${twin}` });
+    first.set(plain, name);
   }
 }
 
-const isAliased = (name: string): boolean => name.includes('_') || name.includes('.');
-const unaliased = (name: string): string => name.replace(/[_.]/g, '-');
+function isAlphanumeric(code: number): boolean {
+  return (code >= 97 && code <= 122) || (code >= 48 && code <= 57);
+}
 
 function refuse(reason: string): never {
   throw fail('HTTP_TARGET_INVALID', { reason });

@@ -1,11 +1,12 @@
 // Reads a chunked body (RFC 9112 section 7.1) piece by piece from whatever bytes have come. Strict: CRLF only, no white space, bounded
 // extensions and trailers. Never copies body bytes and never looks past the end of the body.
-import type { FieldList } from '../request-head.ts';
+import { type FieldList, plainName } from '../request-head.ts';
 
 /** A chunk-size line, its extensions included. */
 const longestSizeLine = 256;
 const sizeLine = /^([0-9a-fA-F]{1,12})(?:;[\w!#$%&'*+.^`|~-]+(?:=(?:[\w!#$%&'*+.^`|~-]+|"[\w !#-[\]-~]*"))?)*$/;
-const trailerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~]*?)[\t ]*$/;
+/** The blanks around the value are left to `trim`: to match them here would take a time cubic in their number. */
+const trailerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~]*)$/;
 const mostTrailers = 32;
 
 export interface ChunkedReader {
@@ -77,7 +78,7 @@ export function createChunkedReader(o: { trailerBytes: number; refuse: (reason: 
     if (++lines > mostTrailers) o.refuse('it has too many trailers');
     const name = raw!.toLowerCase();
     if (name === 'content-length' || name === 'transfer-encoding') o.refuse(`it has ${name} in its trailers`);
-    if (mayTrail(name)) trailers.push(name, value!);
+    if (mayTrail(name)) trailers.push(name, value!.trim());
   }
   return reader;
 }
@@ -88,5 +89,5 @@ const forbidden =
 
 /** Whether a trailer of this lower-case name is passed on. */
 export function mayTrail(name: string): boolean {
-  return !forbidden.test(name.replace(/[_.]/g, '-'));
+  return !forbidden.test(plainName(name));
 }
