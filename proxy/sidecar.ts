@@ -71,6 +71,8 @@ export interface Sidecar {
 
 /** How long a start waits for its first configuration before it serves without one (that is: denies everything and is not ready). */
 const firstSnapshotMs = 3_000;
+/** The longest that a configuration is in force before it is on disk and acknowledged. */
+const keepAfterMs = 100;
 /** How long an exit waits for its last reports and records to be received. */
 const lastWordsMs = 2_000;
 /** How long an exit waits for the control plane to hear that it is draining before listeners close. */
@@ -153,12 +155,25 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     metrics,
   });
   snapshots.restore();
+  // A push wakes every proxy at once: all of them enforce it before any of them keeps and acknowledges it.
+  let cancelKeep: (() => void) | undefined;
+  const keepSoon = (): void => {
+    cancelKeep ??= clock.after(keepAfterMs * (0.2 + 0.8 * random()), () => {
+      cancelKeep = undefined;
+      snapshots.keep();
+      reporter?.reportNow();
+    });
+  };
+  undo.defer(() => {
+    cancelKeep?.();
+    snapshots.keep();
+  });
   const watch = startWatch({
     ...shared,
     revision: () => snapshots.revision,
     onSnapshot: (value) => {
       if (snapshots.take(value)) configured.abort();
-      reporter?.reportNow();
+      keepSoon();
     },
     onRenew: () => renewal.renewSoon(),
   });

@@ -1,4 +1,4 @@
-// Which configuration is in force: each snapshot is checked, applied as a whole or refused as a whole, then kept on disk.
+// Which configuration is in force: each snapshot is checked, applied as a whole or refused as a whole, and kept on disk when told so.
 // A refused one changes nothing; an older one never replaces a newer one (Z2).
 import { messageOf, type PosternError } from '#base/error';
 import type { Log } from '#base/log';
@@ -24,6 +24,8 @@ export interface Snapshots {
   restore(): void;
   /** Takes a pushed snapshot, of any shape; true when it is in force on return. Never throws. */
   take(value: unknown): boolean;
+  /** Makes what is in force durable, unless it is already. Never throws. */
+  keep(): void;
 }
 
 export interface SnapshotsOptions {
@@ -47,6 +49,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   });
   let current: Snapshot | undefined;
   let currentText = '';
+  let keptText = '';
   let refused: Refusal | undefined;
   metrics.gauge({
     name: 'postern_snapshot_revision',
@@ -86,6 +89,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       try {
         if ('broken' in stored) throw new TypeError(stored.broken);
         putInForce(stored.value);
+        keptText = currentText;
         log.info('the configuration on disk is in force', { revision: current?.revision });
       } catch (thrown) {
         outcomes('broken').value++;
@@ -112,14 +116,18 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       }
       outcomes('applied').value++;
       log.info('a configuration is in force', { revision: current?.revision });
+      return true;
+    },
+    keep() {
+      if (keptText === currentText) return;
       try {
         folder.writeSnapshot(currentText);
+        keptText = currentText;
       } catch (thrown) {
         // In force all the same: only a restart while the control plane is away would miss it.
         outcomes('unsaved').value++;
         log.error('the configuration could not be kept on disk', { reason: messageOf(thrown) });
       }
-      return true;
     },
   };
 }

@@ -38,6 +38,7 @@ test('a snapshot is applied, kept, and in force again after a restart', async ()
   const { home, snapshots, applied } = keep(ca);
   expect([snapshots.revision, snapshots.take(snapshotFor(ca, service, { revision: 7 }))]).toEqual([0, true]);
   expect([snapshots.revision, applied]).toEqual([7, [7]]);
+  snapshots.keep();
   const restarted = keep(ca, home);
   restarted.snapshots.restore();
   expect([restarted.snapshots.revision, restarted.applied]).toEqual([7, [7]]);
@@ -56,6 +57,7 @@ test('Z2: older, torn, foreign or unknown snapshots change nothing and say why',
   const { snapshots, applied, home } = keep(ca);
   const good = snapshotFor(ca, service, { revision: 5 });
   snapshots.take(good);
+  snapshots.keep();
   const rows: readonly [unknown, RegExp][] = [
     [{ ...good, revision: 4 }, /older than revision 5/],
     [{ ...good, revision: 6, extra: 1 }, /unknown key "extra"/],
@@ -77,6 +79,7 @@ test('Z2: older, torn, foreign or unknown snapshots change nothing and say why',
   for (const [value, words] of rows) {
     expect(snapshots.take(value), String(words)).toBe(false);
     expect(snapshots.refused?.reason).toMatch(words);
+    snapshots.keep();
   }
   expect([snapshots.revision, applied]).toEqual([5, [5]]);
   const restarted = keep(ca, home);
@@ -88,7 +91,9 @@ test('K5: a snapshot that the data plane refuses leaves the old one in force, he
   const ca = await createTestCa();
   const { snapshots, home } = keep(ca, undefined, ({ revision }) => revision === 2);
   snapshots.take(snapshotFor(ca, service, { revision: 1 }));
+  snapshots.keep();
   expect(snapshots.take(snapshotFor(ca, service, { revision: 2 }))).toBe(false);
+  snapshots.keep();
   expect([snapshots.revision, snapshots.refused]).toEqual([1, { revision: 2, reason: 'listener 2 cannot be made' }]);
   expect(openSidecarFolder(home).readSnapshot()).toMatchObject({ value: { revision: 1 } });
   expect(snapshots.take(snapshotFor(ca, service, { revision: 3 }))).toBe(true);
@@ -99,6 +104,7 @@ test('C14: a broken snapshot on disk is not used and does not stop the start', a
   const ca = await createTestCa();
   const { home, snapshots } = keep(ca);
   snapshots.take(snapshotFor(ca, service));
+  snapshots.keep();
   writeFileSync(join(home, 'sidecar', 'snapshot.json'), '{"sha256":"');
   const restarted = keep(ca, home);
   restarted.snapshots.restore();
@@ -122,5 +128,6 @@ test('F5: a snapshot that cannot be kept on disk is in force all the same', asyn
   const { rmSync } = await import('node:fs');
   rmSync(join(home, 'sidecar'), { recursive: true });
   expect(snapshots.take(snapshotFor(ca, service))).toBe(true);
+  snapshots.keep();
   expect(snapshots.revision).toBe(1);
 });
