@@ -16,6 +16,16 @@ export function parseAddress(listen: string): Address {
   return { host, port: Number(port) };
 }
 
+/** Whether a proxy can read it as the address of an endpoint. */
+export function isAddress(text: string): boolean {
+  try {
+    parseAddress(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** HOST:PORT, with brackets around an IPv6 address. */
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

@@ -1,7 +1,8 @@
 // Reading what a caller sent: its version first, then its whole shape. Nothing is used before both hold.
 import type { PosternError } from '#base/error';
 import { check, type Schema } from '#base/schema';
-import { wireVersion } from '#wire';
+import { type InstanceFacts, wireVersion } from '#wire';
+import { isAddress } from './address.ts';
 import { fail } from './errors.ts';
 
 /** The body as the message that `schema` describes; throws REQUEST_INVALID with every problem. */
@@ -21,6 +22,11 @@ export function readQuery<T>(schema: Schema<T>, query: unknown): T {
     return [name, isNumber ? Number(value) : value];
   });
   return readValue(schema, Object.fromEntries(read));
+}
+
+/** What the shape cannot say of an instance's own word, and must hold: its address goes to every caller. Throws REQUEST_INVALID. */
+export function assertFacts({ advertise }: InstanceFacts): void {
+  if (!isAddress(advertise)) throw invalid('/facts/advertise must be an address that exists: HOST:PORT');
 }
 
 function readValue<T>(schema: Schema<T>, value: unknown): T {

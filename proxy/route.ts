@@ -35,7 +35,10 @@ export interface Routes {
   nearest(name: string): string | undefined;
 }
 
-/** Throws when an entry names no valid SPIFFE ID or address: a snapshot is taken whole or not at all. */
+/**
+ * Throws when an entry names no valid SPIFFE ID: a snapshot is taken whole or not at all. An address that makes no sense is only left out:
+ * it is the word of one instance, which must not be able to keep its callers from the next policy or ban.
+ */
 export function buildRoutes(services: readonly ServiceEntry[]): Routes {
   const hosts = new Map<string, Destination | undefined>();
   const byName = new Map<string, Destination>();
@@ -64,6 +67,17 @@ function destinationOf({ id, hosts, ports, endpoints }: ServiceEntry): Destinati
     id: parseSpiffeId(id),
     hosts,
     port: ports.length === 1 ? ports[0] : undefined,
-    endpoints: endpoints.map(({ address, instance }) => ({ ...parseHostPort(address, 'endpoint'), address, instance })),
+    endpoints: endpoints.flatMap(({ address, instance }) => {
+      const place = placeOf(address);
+      return place ? [{ ...place, address, instance }] : [];
+    }),
   };
+}
+
+function placeOf(address: string): HostPort | undefined {
+  try {
+    return parseHostPort(address, 'endpoint');
+  } catch {
+    return undefined;
+  }
 }

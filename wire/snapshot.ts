@@ -38,7 +38,7 @@ export type Endpoint = Static<typeof endpoint>;
 /** A service that the proxy's own service may be able to call. */
 export const serviceEntry = s.object({
   id: s.string({ maxLength: 2_048, description: 'SPIFFE ID, and so the server identity that callers must find' }),
-  hosts: s.array(s.string({ maxLength: 300 }), { description: 'lower-case host names under which apps call it' }),
+  hosts: s.array(s.string({ maxLength: 2_048 }), { description: 'lower-case host names under which apps call it' }),
   ports: s.array(s.integer({ minimum: 1, maximum: 65_535 }), { description: 'the app ports behind it' }),
   endpoints: s.array(endpoint),
 });

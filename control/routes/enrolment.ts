@@ -5,7 +5,7 @@ import { enrolRequest, renewRequest, type SvidReply, wireVersion } from '#wire';
 import type { App } from '../app.ts';
 import { fail } from '../errors.ts';
 import type { RequestContext } from '../events.ts';
-import { readMessage } from '../message.ts';
+import { assertFacts, readMessage } from '../message.ts';
 import type { RateLimiter } from '../rate.ts';
 import type { Registry } from '../registry.ts';
 
@@ -29,6 +29,7 @@ export function enrolmentRoutes(app: App, { authority, registry, enrolRate, rene
     const token = /^Bearer ([A-Za-z0-9._-]+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (token === undefined) throw fail('TOKEN_MISSING');
     const { csr, facts } = readMessage(enrolRequest, request.body);
+    assertFacts(facts);
     const issued = await authority.enrol({ token, csr: Buffer.from(csr, 'base64') });
     const { instance, id, notAfter } = issued;
     registry.enrolled({ instance, service: id.uri, facts, notAfter });

@@ -3,7 +3,7 @@ import { proxyReport } from '#wire';
 import type { App } from '../app.ts';
 import { fail } from '../errors.ts';
 import type { Events } from '../events.ts';
-import { readMessage } from '../message.ts';
+import { assertFacts, readMessage } from '../message.ts';
 import type { Registry } from '../registry.ts';
 
 export interface ReportRoutes {
@@ -19,6 +19,7 @@ export function reportRoutes(app: App, { registry, events, onAcknowledged }: Rep
     if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
     const { instance, svid } = caller;
     const report = readMessage(proxyReport, request.body);
+    if (report.facts) assertFacts(report.facts);
     const before = registry.get(instance)?.report;
     registry.reported({ instance, service: svid.id.uri, notAfter: svid.notAfter, report });
     const { refused, revision } = report;

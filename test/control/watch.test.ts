@@ -51,6 +51,31 @@ describe('a snapshot', () => {
     expect(other.services).toEqual([]);
   });
 
+  test.each(['payments:65536', 'payments:99999', '[::::]:15008', '[12]:15008'])(
+    'never holds an address that no proxy could read, such as %s: whoever says so is refused',
+    async (advertise) => {
+      const mesh = await createMesh();
+      const payments = await mesh.enrol('payments');
+      await report(payments, 0);
+      await apply(mesh, policy('one', 'payments', 'checkout'));
+      const refused = report(payments, 0, { facts: { ...someFacts, advertise } });
+      await expect(refused).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+      await expect(mesh.enrol('payments', { advertise })).rejects.toThrow();
+      const checkout = await mesh.enrol('checkout');
+      const [entry] = (await watch(checkout).snapshot()).services;
+      expect(entry?.endpoints.map(({ address }) => address)).toEqual([someFacts.advertise]);
+    },
+  );
+
+  test('is valid whatever the length of a name in it', async () => {
+    const mesh = await createMesh();
+    const longest = `${'a'.repeat(60)}/`.repeat(30).slice(0, -1);
+    await apply(mesh, policy('one', longest, 'checkout'));
+    const snapshot = await watch(await mesh.enrol('checkout')).snapshot();
+    expect(check(snapshotSchema, snapshot)).toEqual([]);
+    expect(snapshot.services).toMatchObject([{ id: `spiffe://example.org/${longest}` }]);
+  });
+
   test('is pushed when its content changes, with a higher revision, and not when it does not', async () => {
     const mesh = await createMesh();
     const [payments, checkout] = [await mesh.enrol('payments'), await mesh.enrol('checkout')];
