@@ -87,7 +87,10 @@ export const s = {
   }),
 };
 
-/** Every way in which `value` is not what `schema` describes; empty when it is. Pointers are JSON pointers from the value's root. */
+/** More problems than this are not looked for: a message made of nothing else must not cost more than its parsing. */
+export const mostProblems = 1_000;
+
+/** Every way in which `value` is not what `schema` describes, up to `mostProblems`; empty when it is. Pointers are JSON pointers from the value's root. */
 export function check(schema: JsonSchema, value: unknown, pointer = ''): Problem[] {
   const problems: Problem[] = [];
   visit(schema, value, pointer, problems);
@@ -175,13 +178,16 @@ function visitArray(
   if (schema.uniqueItems) {
     const seen = new Set<unknown>();
     value.forEach((item, index) => {
-      if (seen.has(item))
+      if (seen.has(item) && problems.length < mostProblems)
         problems.push({ message: `${show(item)} is listed twice`, pointer: pointerTo(pointer, index) });
       seen.add(item);
     });
   }
-  if (schema.items)
-    for (const [index, item] of value.entries()) visit(schema.items, item, pointerTo(pointer, index), problems);
+  if (!schema.items) return;
+  for (const [index, item] of value.entries()) {
+    if (problems.length >= mostProblems) return;
+    visit(schema.items, item, pointerTo(pointer, index), problems);
+  }
 }
 
 function visitObject(
@@ -197,6 +203,7 @@ function visitObject(
     report(`must have at most ${schema.maxProperties} keys`);
   for (const name of schema.required ?? []) if (!Object.hasOwn(value, name)) report(`${name} is missing`);
   for (const name of names) {
+    if (problems.length >= mostProblems) return;
     const at = pointerTo(pointer, name);
     if (Object.hasOwn(known, name)) {
       if (value[name] !== undefined) visit(known[name]!, value[name], at, problems);

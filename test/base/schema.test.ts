@@ -1,7 +1,7 @@
 // The schema checker: every problem at once, each with its place and, for slips of the hand, the word that was meant.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { check, isValid, type JsonSchema, pointerTo, s, withDefaults } from '#base/schema';
+import { check, isValid, type JsonSchema, mostProblems, pointerTo, s, withDefaults } from '#base/schema';
 
 const rule = s.object({
   id: s.string({ minLength: 1, maxLength: 4, pattern: '^[a-z]+$', title: 'a lower-case word' }),
@@ -155,4 +155,25 @@ test.each([
   ['/x', 0, '/x/0'],
 ] as const)('pointerTo(%j, %j) is %s (RFC 6901)', (parent, key, expected) => {
   expect(pointerTo(parent, key)).toBe(expected);
+});
+
+describe('what is wrong everywhere', () => {
+  const two = s.object({ name: s.optional(s.string()), list: s.optional(s.array(s.integer())) });
+
+  test('K12: a map of nothing but unknown keys costs no more than its first problems', () => {
+    const value = Object.fromEntries(Array.from({ length: 300_000 }, (_, at) => [`nome${at}`, 1]));
+    const start = performance.now();
+    expect(check(two, value)).toHaveLength(mostProblems);
+    expect(performance.now() - start).toBeLessThan(400);
+  });
+
+  test('a list of nothing but wrong items has as many problems as are looked for', () => {
+    expect(check(two, { list: Array.from({ length: 50_000 }, () => 'x') })).toHaveLength(mostProblems);
+  });
+
+  test('a key of a megabyte is not compared with every known one', () => {
+    const start = performance.now();
+    expect(check(two, { ['name'.repeat(250_000)]: 1 })).toMatchObject([{ hint: 'known keys: name, list' }]);
+    expect(performance.now() - start).toBeLessThan(200);
+  });
 });
