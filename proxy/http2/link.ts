@@ -93,7 +93,6 @@ export class Link implements ConnectionHandler {
   #settingsSentAt: number;
   #alivePingAt = 0;
   #drainPingAt = 0;
-  #hasEnded = false;
   #isFinished = false;
 
   constructor(options: LinkOptions) {
@@ -137,19 +136,19 @@ export class Link implements ConnectionHandler {
     }
   }
 
-  /** What was asked in full may still be answered; nothing else can come. */
+  /** Nobody half-closes an HTTP/2 connection to go on reading: without windows and pings from there it could not go on for long. */
   ended(): void {
-    this.#hasEnded = true;
+    if (this.isOver) return;
     this.leave();
-    for (const stream of [...this.streams.values()]) if (!stream.isReceived) this.#lose(stream, undefined, false);
-    this.finishWhenIdle();
+    this.#loseAll();
+    this.#finish();
   }
 
   closed(): void {
     this.isOver = this.outgoing.isStopped = true;
     this.#incoming.stop();
     this.leave();
-    for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
+    this.#loseAll();
     this.role.onClosed();
   }
 
@@ -287,7 +286,7 @@ export class Link implements ConnectionHandler {
     this.leave();
     this.outgoing.writeGoaway(this.lastPeerId, error.code);
     this.#finish();
-    for (const stream of [...this.streams.values()]) this.#lose(stream, error.message, false);
+    this.#loseAll(error.message);
     this.role.onFault(
       failLink(code, { reason: error.message }, { cause: error.code === errorCode.internal ? thrown : undefined }),
       error.limit,
@@ -296,7 +295,7 @@ export class Link implements ConnectionHandler {
 
   finishWhenIdle(): void {
     if (!this.isLeaving || this.streams.size > 0 || this.isOver) return;
-    if (this.#drainPingAt > 0 && !this.#hasEnded) return;
+    if (this.#drainPingAt > 0) return;
     this.outgoing.writeGoaway(this.lastPeerId, errorCode.none);
     this.#finish();
   }
@@ -306,6 +305,10 @@ export class Link implements ConnectionHandler {
     this.isOver = this.#isFinished = this.outgoing.isStopped = true;
     this.#incoming.stop();
     this.connection.deadline = this.#o.monotonic() + lingerMs;
+  }
+
+  #loseAll(invalid?: string): void {
+    for (const stream of [...this.streams.values()]) this.#lose(stream, invalid, false);
   }
 
   #lose(stream: LinkStream, invalid: string | undefined, isUntouched: boolean): void {
@@ -358,7 +361,7 @@ export class Link implements ConnectionHandler {
   #giveUp(reason: string, limit: string): void {
     this.isOver = this.outgoing.isStopped = true;
     this.leave();
-    for (const stream of [...this.streams.values()]) this.#lose(stream, undefined, false);
+    this.#loseAll();
     this.role.onFault(failLink('HTTP2_TIMEOUT', { reason }), limit);
     this.connection.cut();
   }

@@ -396,6 +396,22 @@ export async function ask(upstream: Http2Upstream, request: Ask = {}): Promise<A
   return { ...answer, outcome, body: Buffer.concat(pieces) };
 }
 
+/** Sends requests over one link as room comes up, in the order asked; give `next` to the link as `onRoom`. */
+export function createQueue(upstream: () => Http2Upstream) {
+  const waiting: (() => void)[] = [];
+  const next = (): void => {
+    while (waiting.length > 0 && upstream().room > 0) waiting.shift()!();
+  };
+  return {
+    next,
+    ask: (request: Ask = {}): Promise<Answer> =>
+      new Promise((resolve) => {
+        waiting.push(() => resolve(ask(upstream(), request)));
+        next();
+      }),
+  };
+}
+
 // Frames by hand.
 
 export const types = {
