@@ -18,7 +18,7 @@ export function register(program: Command, context: CliContext): void {
   examples(
     create,
     'postern token create web',
-    'TOKEN=$(postern token create web -o json | jq -r .token)',
+    'TOKEN=$(postern token create web)',
     'postern token create shop/payments --ttl 1h',
   );
   const list = token
