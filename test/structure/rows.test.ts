@@ -1,0 +1,33 @@
+// Every hostile input and every SPIFFE rule that this version promises to stand has a test that carries its id in its name.
+import { expect, test } from 'vitest';
+import { readSources } from './sources.ts';
+
+const span = (letter: string, from: number, to: number, width = 1): string[] =>
+  Array.from({ length: to - from + 1 }, (_, n) => `${letter}${String(from + n).padStart(width, '0')}`);
+const promised = [
+  ...span('T', 1, 35),
+  ...span('C', 1, 16),
+  ...['C18', 'C19', 'K1', 'K3', 'K5', 'Z1', 'Z2', 'Z3', 'Z6', 'Z7', 'Z8', 'Z11', 'F3', 'F5'],
+  ...span('ID-', 1, 18, 2),
+  ...span('X-', 1, 16, 2),
+];
+
+/** The ids in the names of a file's tests: before a colon at the beginning of a string, alone (`'T6: ...'`) or in a list (`'C3, C13: ...'`). */
+function idsIn(text: string): string[] {
+  const names = [...text.matchAll(/['"`]((?:[A-Z]+-?\d+)(?:(?:, | and )[A-Z]+-?\d+)*)(?::|['"`])/g)];
+  return names.flatMap(([, list]) => list!.split(/, | and /));
+}
+
+const tests = readSources().filter(({ path }) => /^test\/.*\.(test|peers)\.ts$/.test(path));
+
+test('every promised row has a test under its name', () => {
+  const found = new Set(tests.flatMap(({ text }) => idsIn(text)));
+  expect(promised.filter((id) => !found.has(id))).toEqual([]);
+});
+
+test('an id counts in the name of a test, and not in passing', () => {
+  expect(idsIn("test('T6: two names', f); it(\"C3, C13: both\", f); ['X-01: one', 1], ['T9', 2]")).toEqual([
+    ...['T6', 'C3', 'C13', 'X-01', 'T9'],
+  ]);
+  expect(idsIn("// T6: see\nconst a = 'as T6 says'; f(T6);")).toEqual([]);
+});
