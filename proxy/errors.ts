@@ -36,7 +36,7 @@ export const proxyErrors = {
     retryable: true,
   },
   TLS_CERTIFICATE_UNTRUSTED: { message: 'the certificate is refused: {reason}', status: 401, retryable: false },
-  TLS_NOT_READY: { message: 'this proxy has no identity or no trust bundle yet', status: 503, retryable: true },
+  TLS_NOT_READY: { message: 'this proxy has no valid identity or no trust bundle', status: 503, retryable: true },
   PEER_BANNED: { message: '{id} is banned', status: 403, retryable: false },
 
   HTTP_REQUEST_INVALID: { message: 'the request is not valid HTTP/1.1: {reason}', status: 400, retryable: false },

@@ -10,6 +10,7 @@ import { Connection } from './connection.ts';
 import { linkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import { noteFault, openRecord } from './exchange-record.ts';
+import { createHandshakes } from './handshakes.ts';
 import { lifeOf, Peer } from './identity.ts';
 import { serveInbound } from './inbound.ts';
 import { serveOutbound } from './outbound.ts';
@@ -51,7 +52,8 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
   const { plane } = o;
   const { limits } = plane;
   let isReady = false;
-  let handshakes = 0;
+  const handshakes = createHandshakes<Socket>({ limit: limits.handshakes, monotonic: () => plane.clock.monotonic() });
+  const shed = new WeakSet<Socket>();
   const refuse = createRefuser(plane);
   const tls = createTlsServer({
     ...tlsServerPolicy,
@@ -60,50 +62,53 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
   });
   // Not half-open: the end of a caller in its handshake would not be seen.
   const raw = createServer({ noDelay: true }, (socket) => {
-    const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    const remote = addressOf(socket);
     socket.on('error', () => undefined);
     const fault = cannotTake();
     if (fault) {
       socket.destroy();
       return refuse(fault, remote);
     }
-    handshakes++;
-    socket.once('close', () => ended(socket));
-    underway.add(socket);
+    const full = handshakes.begin(socket);
+    if (full.shed) turnOut(full.shed);
+    if (full.shed === socket) return;
+    socket.once('close', () => handshakes.end(socket));
     tls.emit('connection', socket);
   });
-  const underway = new Set<Socket>();
-  const ended = (socket: Socket): void => {
-    if (underway.delete(socket)) handshakes--;
+  const turnOut = (socket: Socket): void => {
+    plane.metrics.limit('handshakes');
+    refuse(fail('LIMIT_HANDSHAKES', { limit: limits.handshakes }), addressOf(socket));
+    shed.add(socket);
+    socket.destroy();
   };
   const cannotTake = (): PosternError | undefined => {
-    if (!isReady || !plane.view() || !plane.identity()) return fail('TLS_NOT_READY');
-    if (plane.live.count('inbound') + handshakes >= limits.connections) {
+    const own = plane.identity();
+    if (!isReady || !plane.view() || !own || own.notAfter <= plane.clock.now()) return fail('TLS_NOT_READY');
+    if (plane.live.count('inbound') + handshakes.size >= limits.connections) {
       plane.metrics.limit('connections');
       return fail('LIMIT_CONNECTIONS', { limit: limits.connections });
-    }
-    if (handshakes >= limits.handshakes) {
-      plane.metrics.limit('handshakes');
-      return fail('LIMIT_HANDSHAKES', { limit: limits.handshakes });
     }
     return undefined;
   };
   tls.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    const remote = remoteOf(socket);
-    refuse(handshakeFault(error, socket, limits.handshakeMs), remote);
-    rawOf(socket, ended);
+    const raw = rawOf(socket);
+    if (raw) handshakes.end(raw);
+    // Whoever was turned out is on record already.
+    if (!raw || !shed.has(raw)) refuse(handshakeFault(error, socket, limits.handshakeMs), addressOf(socket));
     socket.destroy();
   });
   tls.on('secureConnection', (socket) => {
-    rawOf(socket, ended);
+    const raw = rawOf(socket);
+    if (raw) handshakes.end(raw);
     const connection = connectionOn(plane, socket);
     // Registered before it is checked, so that a ban or a new view meanwhile cannot miss it.
     plane.live.add(connection, 'inbound');
     try {
       const view = plane.view();
       const identity = plane.identity();
-      if (!view || !identity) throw fail('TLS_NOT_READY');
       const now = plane.clock.now();
+      // A proxy that could not renew hears of no ban either: what it would decide is out of date.
+      if (!view || !identity || identity.notAfter <= now) throw fail('TLS_NOT_READY');
       const caller = Peer.read(socket, { bundle: view.bundle, bans: view.bans, now });
       if (socket.alpnProtocol !== linkProtocol) throw fail('TLS_ALPN_UNSUPPORTED');
       connection.peer = { id: caller.uri, serial: caller.serial };
@@ -137,15 +142,13 @@ function turnAway(plane: Plane, socket: Socket): void {
   socket.destroy();
 }
 
-/** The remote address even of a TLS socket that is already being torn down. */
-function remoteOf(socket: TLSSocket): string {
-  const { remoteAddress, remotePort } = socket;
+function addressOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
 }
 
-function rawOf(socket: TLSSocket, run: (raw: Socket) => void): void {
-  const { _parent: raw } = socket as TLSSocket & { _parent?: Socket };
-  if (raw) run(raw);
+/** The TCP socket below, also of a TLS socket that is already being torn down. */
+function rawOf(socket: TLSSocket): Socket | undefined {
+  return (socket as TLSSocket & { _parent?: Socket })._parent;
 }
 
 /** Counts every refusal and records them, at most so many in one second. */

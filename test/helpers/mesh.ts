@@ -277,7 +277,12 @@ export function rawOn(socket: Socket): RawClient {
 
 /** A TLS client with an identity of its own, straight to an inbound listener. */
 export async function openTls(
-  o: { pki: TestPki; proxy: TestProxy; identity?: Identity | undefined } & Partial<ConnectionOptions>,
+  o: {
+    pki: TestPki;
+    proxy: TestProxy;
+    identity?: Identity | undefined;
+    localAddress?: string;
+  } & Partial<ConnectionOptions>,
 ): Promise<RawClient> {
   const { pki, proxy, identity, ...more } = o;
   const socket: TLSSocket = connectTls({

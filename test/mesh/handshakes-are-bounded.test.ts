@@ -24,6 +24,18 @@ describe('handshakes and connections are bounded', () => {
     for (const client of half) client.socket.destroy();
   });
 
+  test('T28: whoever holds every place with half handshakes keeps nobody else out', async () => {
+    const { pki, web, payments } = await startPair({ app: await answering(), paymentsLimits: { handshakes: 8 } });
+    const half = await Promise.all(Array.from({ length: 8 }, () => openRaw(payments.addresses.inbound.port)));
+    const other = await openTls({ pki, proxy: payments, identity: web.identity, localAddress: '127.0.0.2' });
+    other.send('GET / HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\r\n');
+    expect(await other.closed()).toContain('200 OK');
+    await half[0]!.closed();
+    const refused = payments.records.filter(({ kind }) => kind === 'connection');
+    expect(refused.map(({ reason }) => reason)).toEqual(['LIMIT_HANDSHAKES']);
+    for (const client of half) client.socket.destroy();
+  });
+
   test('the places of handshakes that failed or ended are given back', async () => {
     const { pki, web, payments } = await startPair({ app: await answering(), paymentsLimits: { handshakes: 2 } });
     for (let count = 0; count < 6; count++) {

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { type Identity, tlsContext, toPem } from '#spiffe';
-import { idOf, openRaw, openTls, type Pair, startApp, startPair } from '../helpers/mesh.ts';
+import { type Identity, readIdentity, tlsContext, toPem } from '#spiffe';
+import { idOf, openRaw, openTls, type Pair, rawOn, startApp, startPair } from '../helpers/mesh.ts';
 import { createTestPki, makeCertificate, san, uri } from '../helpers/pki.ts';
 
 const run = promisify(execFile);
@@ -226,4 +226,18 @@ test('T35: a flood of key updates does no harm', async () => {
   client.stdin.end();
   await new Promise((resolve) => client.once('close', resolve));
   expect(await refusal()).toBe('TLS_CERTIFICATE_MISSING');
+});
+
+test('a proxy whose own identity has expired serves nobody, not even a caller that would not mind', async () => {
+  const { pki, payments, web } = pair;
+  const wish = { san: san([uri(idOf('payments'))], true), notAfter: Math.floor(Date.now() / 1_000) * 1_000 - 1_000 };
+  payments.plane.setIdentity(readIdentity(pki.leaf(wish)));
+  // A hostile client: a proper one would refuse the certificate itself.
+  const socket = connectTls({
+    ...{ host: '127.0.0.1', port: port(), ALPNProtocols: ['http/1.1'], rejectUnauthorized: false },
+    secureContext: createSecureContext(tlsContext({ identity: web.identity, bundle: pki.bundle })),
+  });
+  socket.write('GET / HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\r\n');
+  expect(await rawOn(socket).closed()).not.toContain('served');
+  expect(await payments.recorded(1)).toMatchObject([{ kind: 'connection', reason: 'TLS_NOT_READY' }]);
 });
