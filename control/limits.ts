@@ -16,6 +16,8 @@ export interface ControlLimits {
   /** Token buckets: how many at once, and how many a second after that. */
   readonly enrolPerAddress: Rate;
   readonly renewPerInstance: Rate;
+  /** How often one instance may change what its callers are told of it: each of them gets a new snapshot. */
+  readonly newsPerInstance: Rate;
   /** Watch streams in all, and record tails in all. */
   readonly watches: number;
   readonly tails: number;
@@ -45,6 +47,7 @@ export const defaultLimits: ControlLimits = {
   recordBytes: 32 * 1024 * 1024,
   enrolPerAddress: { burst: 300, perSecond: 20 },
   renewPerInstance: { burst: 20, perSecond: 1 },
+  newsPerInstance: { burst: 20, perSecond: 0.2 },
   watches: 20_000,
   tails: 64,
   stalledMs: 30_000,

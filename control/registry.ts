@@ -25,6 +25,8 @@ export interface Registry {
   renewed(o: { instance: string; service: string; notAfter: number }): void;
   /** Takes a report and renews the lease; never fails because of the disk. */
   reported(o: { instance: string; service: string; notAfter: number; report: ProxyReport }): void;
+  /** Whether taking this report would tell callers something new of the instance; that it goes away does not count. */
+  isNews(o: { instance: string; report: ProxyReport }): boolean;
   /** Takes an instance out of discovery until it reports again. */
   leave(instance: string): void;
   isLeased(instance: Instance): boolean;
@@ -116,6 +118,11 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
       const notAfter = Math.max(known.notAfter, o.notAfter);
       const now = { seenAt: clock.now(), leaseUntil: lease(), gone: report.state !== 'serving' };
       put({ ...known, ...now, facts, notAfter, report });
+    },
+    isNews({ instance, report: { facts, state } }) {
+      const known = instances.get(instance);
+      if (facts !== undefined && !isSame(facts, known?.facts)) return true;
+      return state === 'serving' && known?.gone !== false;
     },
     leave(instance) {
       const known = instances.get(instance);

@@ -129,6 +129,7 @@ async function serve(o: {
     ...{ parts, metrics, problems },
     enrolRate: createRateLimiter({ ...limits.enrolPerAddress, clock }),
     renewRate: createRateLimiter({ ...limits.renewPerInstance, clock }),
+    newsRate: createRateLimiter({ ...limits.newsPerInstance, clock }),
     tokenUrl: () => (advertise ? `https://${formatAddress(advertise)}` : url),
     server: () => ({
       ...{ version: readVersion(), trustDomain: authority.trustDomain, startedAt },

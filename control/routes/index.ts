@@ -23,17 +23,18 @@ export interface RoutesOptions {
   readonly problems: () => readonly string[];
   readonly enrolRate: RateLimiter;
   readonly renewRate: RateLimiter;
+  readonly newsRate: RateLimiter;
   readonly tokenUrl: () => string;
   readonly server: () => StatusReply['server'];
 }
 
 export function registerRoutes(app: App, options: RoutesOptions): void {
-  const { parts, metrics, problems, enrolRate, renewRate, tokenUrl, server } = options;
+  const { parts, metrics, problems, enrolRate, renewRate, newsRate, tokenUrl, server } = options;
   const { authority, registry, resources, snapshots, watchers, rotation, records, events, tails, limits } = parts;
   enrolmentRoutes(app, { authority, registry, enrolRate, renewRate });
   bundleRoutes(app, { authority });
   watchRoutes(app, { watchers });
-  reportRoutes(app, { registry, events, onAcknowledged: () => rotation.tick() });
+  reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.tick() });
   recordRoutes(app, { records, tails, recordBytes: limits.recordBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
   resourceRoutes(app, { resources, events, applyBytes: limits.applyBytes });

@@ -67,6 +67,35 @@ describe('a snapshot', () => {
     },
   );
 
+  test('C10: an instance cannot make its callers take one snapshot after the other; that it leaves always counts', async () => {
+    const mesh = await createMesh({ limits: { newsPerInstance: { burst: 4, perSecond: 0.2 } } });
+    const [payments, other] = [await mesh.enrol('payments'), await mesh.enrol('payments')];
+    await apply(mesh, policy('one', 'payments', 'checkout'));
+    const stream = watch(await mesh.enrol('checkout'));
+    const [flapping, port] = [
+      { state: 'draining' },
+      (at: number) => ({ facts: { ...someFacts, advertise: `127.0.0.1:${at}` } }),
+    ];
+    await report(payments, 0, port(4001));
+    await report(payments, 0, port(4002));
+    await report(payments, 0, flapping);
+    await report(payments, 0);
+    await report(payments, 0, port(4003));
+    for (const more of [port(4004), port(4005)])
+      await expect(report(payments, 0, more)).rejects.toMatchObject({ code: 'REQUEST_TOO_MANY' });
+    // The heartbeat goes on, and so does everybody else.
+    await report(payments, 0);
+    await report(other, 0, port(4009));
+    await report(payments, 0, flapping);
+    await expect(report(payments, 0)).rejects.toMatchObject({ code: 'REQUEST_TOO_MANY' });
+    for (;;) {
+      const [entry] = (await stream.snapshot()).services;
+      if (entry?.endpoints.map(({ address }) => address).join() === '127.0.0.1:4009') break;
+    }
+    mesh.clock.advance(5_000);
+    await report(payments, 0);
+  });
+
   test('is valid whatever the length of a name in it', async () => {
     const mesh = await createMesh();
     const longest = `${'a'.repeat(60)}/`.repeat(30).slice(0, -1);
