@@ -30,6 +30,8 @@ export interface Http1DownstreamOptions {
 
 const nothing = Buffer.alloc(0);
 const methodOfInvalid = 'GET';
+/** How long a retired connection without a request stays for one that is on its way; the other side has mostly retired it too by then. */
+const lastRequestMs = 300;
 
 export class Http1Downstream implements Downstream, ConnectionHandler {
   readonly #o: Http1DownstreamOptions;
@@ -56,7 +58,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#o = options;
     this.#connection = options.connection;
     this.#connection.handler = this;
-    this.#awaitHead(options.limits.headMs);
+    this.#deadlineIn(options.limits.headMs);
   }
 
   get isIdle(): boolean {
@@ -67,7 +69,8 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
 
   read(bytes: Buffer): void {
     if (this.#phase === 'closing') return;
-    if (this.#phase === 'head' && this.#pending.length === 0) this.#deadlineIn(this.#o.limits.headMs);
+    if (this.#phase === 'head' && this.#pending.length === 0 && !this.#connection.isBlocked)
+      this.#deadlineIn(this.#o.limits.headMs);
     this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
     this.#advance();
   }
@@ -86,9 +89,11 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   drained(): void {
-    if (this.#phase !== 'head') this.#connection.deadline = 0;
+    if (this.#phase === 'head') this.#awaitNext();
+    else this.#connection.deadline = 0;
     if (this.#phase === 'body') this.#markBody();
     this.#exchange?.downstreamReady();
+    this.#advance();
   }
 
   expired(): void {
@@ -110,8 +115,9 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#invalid(fail('HTTP_TIMEOUT', { what: 'request head', ms: limits.headMs }));
   }
 
+  /** A request may be on its way over an idle connection, and closing it now would lose that: it is answered, as the last one. */
   retire(): void {
-    if (this.isIdle) this.#close();
+    if (this.isIdle) this.#deadlineIn(lastRequestMs);
   }
 
   // What the exchange says.
@@ -205,7 +211,8 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   #step(): boolean {
-    if (this.#phase === 'head') return this.#readHead();
+    // Whoever does not take its answers gets no more of them: they would pile up here.
+    if (this.#phase === 'head') return !this.#connection.isBlocked && this.#readHead();
     if (this.#phase === 'body' && !this.#isHeld) return this.#readBody();
     return false;
   }
@@ -278,7 +285,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#phase = 'head';
     this.#request = undefined;
     this.#response = 'none';
-    this.#awaitHead(this.#pending.length > 0 ? this.#o.limits.headMs : this.#o.limits.idleMs);
+    this.#awaitNext();
     this.#advance();
     if (this.#connection.isRetired) this.retire();
   }
@@ -363,8 +370,11 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     throw fail('HTTP_HEAD_TOO_LARGE', { limit: `${limits.headBytes} bytes` });
   }
 
-  #awaitHead(ms: number): void {
-    this.#deadlineIn(ms);
+  /** Between two requests: the rest of the next one, or any of it; first the answers so far must leave. */
+  #awaitNext(): void {
+    const { headMs, idleMs, writeMs } = this.#o.limits;
+    if (this.#connection.isBlocked) this.#deadlineIn(writeMs);
+    else this.#deadlineIn(this.#pending.length > 0 ? headMs : idleMs);
   }
 
   #markBody(): void {

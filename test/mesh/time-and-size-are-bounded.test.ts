@@ -82,7 +82,7 @@ describe('time', () => {
     const short = (service: string) => {
       const now = Date.now();
       return readIdentity(
-        pki.leaf({ san: san([uri(idOf(service))], true), notBefore: now - 60_000, notAfter: now + 3_000 }),
+        pki.leaf({ san: san([uri(idOf(service))], true), notBefore: now - 60_000, notAfter: now + 5_000 }),
       );
     };
     const payments = await startProxy({ pki, service: 'payments', appPort: app.port });
