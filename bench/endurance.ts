@@ -1,10 +1,10 @@
 // Steady load through two sidecars while the certificate authority rotates, and while it is gone. Not one request may fail.
 // `node bench/endurance.ts [SECONDS]` runs both for that long; the test suite runs them for seconds.
 import { setTimeout as wait } from 'node:timers/promises';
-import type { CaStatus } from '#wire';
+import type { CaStatus, DecisionRecord } from '#wire';
 import { startPostern } from '../cli/demo/processes.ts';
 import { type LoadResult, startLoad } from './load.ts';
-import { startMesh } from './mesh.ts';
+import { type Member, type Mesh, startMesh } from './mesh.ts';
 
 const allowAll = `
 kind: Policy
@@ -22,6 +22,8 @@ export interface RotationRun {
   readonly rootsRemoved: number;
   /** Failures of the calls that asked for a rotation. */
   readonly refused: readonly string[];
+  /** When a request failed: what the sidecars warned of, and the connections that they refused. */
+  readonly evidence: readonly string[];
 }
 
 /** Lives so short that a root can come and go within a minute. */
@@ -39,10 +41,10 @@ const patienceMs = 60_000;
 export async function rotateUnderLoad({ seconds }: { seconds: number }): Promise<RotationRun> {
   const mesh = await startMesh(shortLives);
   try {
-    const web = await mesh.join('web');
-    await mesh.join('payments');
+    const members = [await mesh.join('web'), await mesh.join('payments')] as const;
     await mesh.apply(allowAll);
-    const load = startLoad({ to: web.outbound(), url: 'http://payments/charges', perSecond: 100, connections: 8 });
+    const to = members[0].outbound();
+    const load = startLoad({ to, url: 'http://payments/charges', perSecond: 100, connections: 8 });
     const refused: string[] = [];
     const roots = new Set<string>();
     const done = { issuingRotations: 0, rootRotations: 0, rootsRemoved: 0 };
@@ -61,10 +63,28 @@ export async function rotateUnderLoad({ seconds }: { seconds: number }): Promise
         (thrown: Error) => refused.push(thrown.message),
       );
     }
-    return { load: await load.stop(), ...done, refused };
+    const result = await load.stop();
+    const evidence = result.failures.length === 0 ? [] : await evidenceOf(mesh, members);
+    return { load: result, ...done, refused, evidence };
   } finally {
     await mesh.close();
   }
+}
+
+async function evidenceOf(mesh: Mesh, members: readonly Member[]): Promise<string[]> {
+  const query = ['audit', 'query', '--decision', 'error', '--limit', '200', '-o', 'json'];
+  const { records } = JSON.parse(await mesh.postern(...query)) as { records: DecisionRecord[] };
+  const warnings = members.flatMap(({ name, sidecar }) =>
+    sidecar
+      .log()
+      .split('\n')
+      .filter((line) => /"level":"(warn|error)"/.test(line))
+      .map((line) => `${name}: ${line}`),
+  );
+  return [
+    ...warnings.slice(-100),
+    ...records.map(({ time, service, hop, kind, reason, peer }) => [time, service, hop, kind, reason, peer].join(' ')),
+  ];
 }
 
 export interface OutageRun {
