@@ -8,6 +8,12 @@ export const policyErrors = {
     status: 400,
     retryable: false,
   },
+  POLICY_TOO_COMPLEX: {
+    message: 'no exact answer can be had: {what}',
+    hint: 'ask about less, or write the rules with fewer overlapping patterns and conditions; nothing was guessed',
+    status: 400,
+    retryable: false,
+  },
   POLICY_CASBIN: {
     message: 'casbin cannot answer: {reason}',
     hint: 'treat it as a deny',
