@@ -117,7 +117,10 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
 
   /** A request may be on its way over an idle connection, and closing it now would lose that: it is answered, as the last one. */
   retire(): void {
-    if (this.isIdle) this.#deadlineIn(lastRequestMs);
+    if (!this.isIdle) return;
+    // The end of an answer still leaves: then it has the time that any answer has.
+    if (this.#connection.isBlocked) this.#close();
+    else this.#deadlineIn(lastRequestMs);
   }
 
   // What the exchange says.
