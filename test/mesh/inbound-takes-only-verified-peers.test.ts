@@ -8,6 +8,7 @@ import { connect as connectTls, createSecureContext, type TLSSocket } from 'node
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Identity, readIdentity, tlsContext, toPem } from '#spiffe';
+import { connectCarelessly } from '../helpers/hostile-client.ts';
 import { idOf, openRaw, openTls, type Pair, rawOn, startApp, startPair } from '../helpers/mesh.ts';
 import { createTestPki, makeCertificate, san, uri } from '../helpers/pki.ts';
 
@@ -233,8 +234,8 @@ test('a proxy whose own identity has expired serves nobody, not even a caller th
   const wish = { san: san([uri(idOf('payments'))], true), notAfter: Math.floor(Date.now() / 1_000) * 1_000 - 1_000 };
   payments.plane.setIdentity(readIdentity(pki.leaf(wish)));
   // A hostile client: a proper one would refuse the certificate itself.
-  const socket = connectTls({
-    ...{ host: '127.0.0.1', port: port(), ALPNProtocols: ['http/1.1'], rejectUnauthorized: false },
+  const socket = connectCarelessly({
+    ...{ host: '127.0.0.1', port: port(), ALPNProtocols: ['http/1.1'] },
     secureContext: createSecureContext(tlsContext({ identity: web.identity, bundle: pki.bundle })),
   });
   socket.write('GET / HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\r\n');
