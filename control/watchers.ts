@@ -73,7 +73,9 @@ export function createWatchers({ snapshots, clock, log, limit, stalledMs }: Watc
   };
   const end = (watcher: Watcher): void => {
     if (watchers.get(watcher.instance) === watcher) watchers.delete(watcher.instance);
-    watcher.raw.end();
+    // What nobody reads must not wait here for as long as the connection lives.
+    if (watcher.stalledSince === undefined) watcher.raw.end();
+    else watcher.raw.destroy();
   };
 
   const refreshOne = (watcher: Watcher, done: Set<string>): void => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { check } from '#base/schema';
-import { tlsClientPolicy, tlsContext } from '#spiffe';
+import { parseSpiffeId, tlsClientPolicy, tlsContext } from '#spiffe';
 import { type ProxyStatus, type StatusReply, snapshotSchema } from '#wire';
 import { createMesh, type Mesh, type MeshProxy, someFacts, watch } from '../helpers/control-plane.ts';
 
@@ -203,6 +203,38 @@ describe('a stream', () => {
     expect(await stream.next()).toEqual({ type: 'goodbye' });
     expect(await stream.next()).toBeUndefined();
     await closed;
+  });
+
+  test('K2: streams that are left unread and opened again do not pile up', async () => {
+    const mesh = await createMesh();
+    const checkout = await mesh.enrol('checkout');
+    const rules = Array.from({ length: 12_000 }, (_, i) => ({
+      ...{ id: `rule-${i}`, effect: 'allow', from: ['checkout'], paths: [`/${'x'.repeat(1_000)}/${i}`] },
+    }));
+    await apply(mesh, { resource: { kind: 'Policy', name: 'large', to: 'payments', rules } });
+    const { host, port } = mesh.server.address;
+    const server = parseSpiffeId('spiffe://example.org/postern/server');
+    const unread = connect({
+      ...{ host, port, ...tlsContext({ identity: checkout.identity, bundle: mesh.bundle() }) },
+      ...tlsClientPolicy({ bundle: mesh.bundle(), now: Date.now, expect: server }),
+    });
+    await once(unread, 'secureConnect');
+    unread.on('error', () => undefined);
+    const body = '{"version":1,"revision":0}';
+    unread.pause();
+    unread.write(
+      `POST /v1/proxy/watch HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await expect.poll(() => unread.bytesRead).toBeGreaterThan(0);
+    const whole = JSON.stringify(await watch(checkout).snapshot()).length;
+    let taken = 0;
+    unread.on('data', (bytes: Buffer) => {
+      taken += bytes.length;
+    });
+    unread.resume();
+    await once(unread, 'close');
+    // What the kernel held; the rest of it was let go when the second stream began.
+    expect(taken).toBeLessThan(whole);
   });
 
   test('K2: a reader that takes nothing gets only the newest snapshot, and is cut in the end', async () => {
