@@ -332,8 +332,7 @@ export class Incoming implements FrameSink {
   #goaway(lastId: number, code: number): void {
     // Streams that the other side opens are none of its business here; ours are odd for a client.
     if (lastId > this.#goawayId) refuse('GOAWAY takes back what it said');
-    if (lastId > 0 && lastId !== largestWindow && (lastId & 1) === (this.#link.isServer ? 1 : 0))
-      refuse('GOAWAY names a stream of its own');
+    if (lastId > 0 && (lastId & 1) === (this.#link.isServer ? 1 : 0)) refuse('GOAWAY names a stream of its own');
     this.#goawayId = lastId;
     this.#link.onGoaway(lastId, code);
   }

@@ -38,8 +38,10 @@ export function readResponse(block: HeaderBlock): ResponseHead {
       case fieldKind.connection:
         refuse('it has a header for HTTP/1.1 connections');
         continue;
-      case fieldKind.hop:
       case fieldKind.te:
+        if (value.toLowerCase() !== 'trailers') refuse('its TE header has more than trailers');
+        continue;
+      case fieldKind.hop:
       case fieldKind.host:
       case fieldKind.expect:
         continue;
@@ -69,6 +71,8 @@ export function readTrailers(block: HeaderBlock, isRequest: boolean): FieldList 
     if (kind !== fieldKind.ordinary && kind <= lastPseudo) refuse('it has a pseudo-header field in its trailers');
     if (kind === fieldKind.connection || kind === fieldKind.contentLength)
       refuse(`it has ${fields[at]} in its trailers`);
+    if (kind === fieldKind.te && fields[at + 1]!.toLowerCase() !== 'trailers')
+      refuse('its TE trailer has more than trailers');
     if (!mayTrail(fields[at]!)) continue;
     fields[kept++] = fields[at]!;
     fields[kept++] = fields[at + 1]!;

@@ -12,6 +12,7 @@ const setting = {
   frameSize: 0x5,
   listSize: 0x6,
   connectProtocol: 0x8,
+  noPriorities: 0x9,
 } as const;
 
 /** What the other side allows; the values before it has said anything are those of section 6.5.2. */
@@ -22,6 +23,8 @@ export interface PeerSettings {
   frameSize: number;
   /** Whether CONNECT may carry `:protocol` (RFC 8441). */
   connectProtocol: boolean;
+  /** RFC 9218 section 2.1: said once, in the first SETTINGS, or never. */
+  noPriorities: number | undefined;
 }
 
 /** Streams taken for granted until the other side says how many it takes. */
@@ -39,6 +42,7 @@ export function initialSettings(): PeerSettings {
     window: defaultWindow,
     frameSize: leastFrame,
     connectProtocol: false,
+    noPriorities: undefined,
   };
 }
 
@@ -99,8 +103,13 @@ export function readSettings(
         if (value > 1 || (value === 0 && settings.connectProtocol)) refuse('ENABLE_CONNECT_PROTOCOL');
         settings.connectProtocol = value === 1;
         break;
+      case setting.noPriorities:
+        if (value > 1 || (settings.noPriorities ?? value) !== value) refuse('NO_RFC7540_PRIORITIES');
+        settings.noPriorities = value;
+        break;
     }
   }
+  settings.noPriorities ??= 0;
 }
 
 function refuse(name: string): never {

@@ -1,0 +1,89 @@
+// Generated and damaged frames: nothing throws or stays behind, and whatever our codec accepts nghttp2 accepts with the same meaning.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { magic } from '../../helpers/http2.ts';
+import type { Reading } from '../../helpers/http2-fuzz.ts';
+import {
+  anyMethods,
+  clientSessions,
+  isNodesOwn,
+  readNodeClient,
+  readNodeServer,
+  readOurClient,
+  readOurServer,
+  resetBySender,
+  serverSessions,
+  wholeFrames,
+} from '../../helpers/http2-fuzz.ts';
+
+/** Raised for a long run: POSTERN_FUZZ=100 makes each part a hundred times longer. */
+const times = Number(process.env.POSTERN_FUZZ ?? 1);
+const timeout = 60_000 * times;
+
+describe('alone', () => {
+  test('a server throws at nothing and leaves no stream behind', { timeout }, () => {
+    fc.assert(
+      fc.property(clientSessions, (chunks) => void readOurServer(chunks)),
+      { numRuns: 15_000 * times },
+    );
+  });
+
+  test('a client throws at nothing and ends every call exactly once', { timeout }, () => {
+    fc.assert(
+      fc.property(serverSessions, anyMethods, (chunks, methods) => void readOurClient(chunks, methods)),
+      { numRuns: 15_000 * times },
+    );
+  });
+
+  test('bytes that are no frames at all are refused', { timeout }, () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 4 }), (chunks) => {
+        readOurServer(chunks.map((bytes) => Buffer.from(bytes)));
+        readOurClient(
+          chunks.map((bytes) => Buffer.from(bytes)),
+          ['GET'],
+        );
+      }),
+      { numRuns: 5_000 * times },
+    );
+  });
+});
+
+/** What we accept nghttp2 accepts too, and understands the same. `skip`: bytes before the first frame. */
+async function agree(
+  chunks: readonly Buffer[],
+  skip: number,
+  ours: (chunks: readonly Buffer[]) => Reading,
+  node: (chunks: readonly Buffer[]) => Promise<Reading>,
+): Promise<void> {
+  const accepted = wholeFrames(chunks, ours(chunks).chunks, skip);
+  if (isNodesOwn(accepted, skip)) return;
+  const [mine, theirs] = [ours(accepted), await node(accepted)];
+  // What comes for a stream that we have reset is nothing to us; nghttp2 may still look at it.
+  if (mine.fault === undefined && mine.resets.size === 0) expect(theirs.fault).toBeUndefined();
+  const gone = resetBySender(accepted, skip);
+  for (const message of mine.whole) if (!gone.has(message.id)) expect(theirs.whole).toContainEqual(message);
+}
+
+describe('beside nghttp2', () => {
+  test('requests mean the same', { timeout }, async () => {
+    await fc.assert(
+      fc.asyncProperty(clientSessions, (chunks) => agree(chunks, magic.length, readOurServer, readNodeServer)),
+      { numRuns: 3_000 * times },
+    );
+  });
+
+  test('responses mean the same', { timeout }, async () => {
+    await fc.assert(
+      fc.asyncProperty(serverSessions, anyMethods, (chunks, methods) =>
+        agree(
+          chunks,
+          0,
+          (each) => readOurClient(each, methods),
+          (each) => readNodeClient(each, methods),
+        ),
+      ),
+      { numRuns: 3_000 * times },
+    );
+  });
+});
