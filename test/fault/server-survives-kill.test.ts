@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { ControlEvent, IdentityStatus, LocatedResource } from '#wire';
 import { enrolment, newKey } from '../helpers/control-plane.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
@@ -42,9 +42,11 @@ test(
   30_000 + kills * 15_000,
 );
 
-function startKillable(home: string, at: number): Promise<Process> {
+async function startKillable(home: string, at: number): Promise<Process> {
   const args = at === 0 ? [] : ['--import', `file://${preload}?at=${at}`];
-  return startProcess(['server', '--home', home, '--listen', '127.0.0.1:0'], { args });
+  const server = await startProcess(['server', '--home', home, '--listen', '127.0.0.1:0'], { args });
+  onTestFinished(() => server.signal('SIGKILL'));
+  return server;
 }
 
 async function loadUntilKilled(
