@@ -1,6 +1,6 @@
 // How decisions and events look to a person: one row each, or every field of one. Says nothing that is not in the record.
 import type { ControlEvent, DecisionRecord } from '#wire';
-import type { Tone } from './paint.ts';
+import { cleanLine, type Tone } from './paint.ts';
 import type { Cell, Table } from './table.ts';
 
 export const recordColumns = [
@@ -67,7 +67,7 @@ export function streamLine(cells: readonly Cell[], paint: (tone: Tone, text: str
   const widths = [24, 8, 24, 6, 24, 5, 6];
   const shown = cells.map((cell, index) => {
     const { text, tone } = typeof cell === 'object' ? cell : { text: String(cell ?? '-'), tone: undefined };
-    const flat = text.replaceAll('\n', '\\n').replaceAll('\t', '\\t') || '-';
+    const flat = cleanLine(text) || '-';
     const space = ' '.repeat(Math.max(0, (widths[index] ?? 0) - flat.length));
     return (tone ? paint(tone, flat) : flat) + space;
   });

@@ -80,9 +80,10 @@ export function createOutput(options: OutputOptions): Output {
   stderr.on('error', () => undefined);
   const document = (value: object, indent: number): string => {
     const versioned = { version: outputVersion, ...value };
-    return format === 'yaml' && options.toYaml
-      ? options.toYaml(versioned)
-      : `${JSON.stringify(versioned, plain, indent)}\n`;
+    if (format !== 'yaml' || !options.toYaml) return `${cleanText(JSON.stringify(versioned, plain, indent), false)}\n`;
+    // Escapes are exact in JSON only: what a program reads as YAML is left as it is.
+    const text = options.toYaml(versioned);
+    return stdout.isTTY ? cleanText(text, false) : text;
   };
   const human = (view: Table | string): void => {
     if (typeof view === 'string') return out(ended(cleanText(view, colourOut)));

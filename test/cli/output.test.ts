@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { PosternError } from '#base/error';
+import { streamLine } from '../../cli/audit-view.ts';
 import { createOutput, type OutputOptions } from '../../cli/output.ts';
 import { cleanLine, createPaint } from '../../cli/paint.ts';
 import { formatProblem } from '../../cli/problems.ts';
@@ -86,6 +88,32 @@ describe('what others wrote', () => {
     output.error(new PosternError('X_Y', { message: '{m}', status: 500, retryable: false }, { m: hostile }));
     output.item({}, hostile);
     for (const text of [stdout.text, stderr.text]) expect(text).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u);
+  });
+
+  test('is harmless and exact in JSON, and harmless in YAML on a terminal', () => {
+    const hostile = { path: `${esc}[2J\u009b31m\u202eevil\u007f\ttab\nline` };
+    const json = outputWith({ format: 'json' });
+    json.output.item(hostile, '');
+    expect(json.stdout.text).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u);
+    expect(JSON.parse(json.stdout.text)).toEqual({ version: 1, ...hostile });
+    const terminal = createSink({ isTTY: true, columns: 80 });
+    const yaml = outputWith({ format: 'yaml', toYaml: stringify, stdout: terminal });
+    yaml.output.data(hostile, '');
+    expect(terminal.text).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u);
+    const piped = outputWith({ format: 'yaml', toYaml: stringify });
+    piped.output.data(hostile, '');
+    expect(parse(piped.stdout.text)).toEqual({ version: 1, ...hostile });
+  });
+
+  test('a followed record hides nothing by a colour that is not ours', () => {
+    const terminal = createSink({ isTTY: true, columns: 80 });
+    const { output } = outputWith({ stdout: terminal });
+    output.item(
+      {},
+      streamLine(['12:00', `${esc}[8mhidden\nline`, { text: `deny${esc}[0m`, tone: 'bad' }], output.paint),
+    );
+    expect(terminal.text).toContain('\\u001b[8mhidden\\nline');
+    expect(terminal.text).toContain(`${esc}[31mdeny\\u001b[0m${esc}[0m`);
   });
 
   test('colours of ours reach a terminal, and nothing else of the kind', () => {
