@@ -1,9 +1,7 @@
 // The bytes of a record: canonical JSON (RFC 8785: keys in order of UTF-16 units, no spaces), one line, within the schema's limits.
 // What is written here is what a Merkle leaf will hash, so it must never depend on who built the object or in which order.
 import type { DecisionRecord } from '#wire';
-
-/** No entry is longer than this in bytes (c2sp.org/tlog-tiles: a length is a uint16). */
-export const longestEntry = 65_535;
+import { longestEntry } from './log-files.ts';
 
 /** The line of a record, line feed included: at most `longestEntry` bytes and one, whatever the record holds. */
 export function encodeRecord(record: DecisionRecord): string {
@@ -44,6 +42,7 @@ export function fitRecord(
     hop: r.hop,
     host: cut(r.host, 300),
     id: cut(r.id, 64),
+    index: r.index,
     instance: cut(r.instance, 64),
     kind: r.kind,
     lost: r.lost,
@@ -57,6 +56,7 @@ export function fitRecord(
     reason: cut(r.reason, 64),
     remote: cut(r.remote, 300),
     rule: cut(r.rule, 260),
+    salts: r.salts,
     seq: r.seq,
     serial: cut(r.serial, 64),
     service: cut(r.service, 2_048),

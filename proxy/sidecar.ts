@@ -117,7 +117,12 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   for (const stranded of folder.strandedRecords(holding.instance)) {
     log.warn('decision records of an earlier instance were not all received; they stay here', { folder: stranded });
   }
-  const records = createRecordLog({ folder: folder.recordsOf(holding.instance), clock, log });
+  const records = createRecordLog({
+    folder: folder.recordsOf(holding.instance),
+    origin: `${id.uri.slice('spiffe://'.length)}/${holding.instance}`,
+    clock,
+    log,
+  });
   undo.defer(() => records.close());
   const dataPlane = (deps.createDataPlane ?? createDataPlane)({
     ...listen,

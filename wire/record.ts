@@ -5,7 +5,7 @@ import { wireVersion } from './version.ts';
 const short = (maxLength: number, description?: string) =>
   s.string(description ? { maxLength, description } : { maxLength });
 
-/** Written by proxies: an `exchange` for each request at each hop, a `connection` for one that never became a request, a `gap` for loss. */
+/** Written by proxies: an `exchange` for each request at each hop, a `connection` for one that never became a request, a `gap` for loss, a `heartbeat` now and then when nothing happens. */
 export const decisionRecord = s.object({
   v: s.literal(wireVersion),
   id: short(64, 'decision id, the one in the 403'),
@@ -14,7 +14,7 @@ export const decisionRecord = s.object({
   instance: short(64, 'the proxy that wrote it'),
   service: short(2_048, 'SPIFFE ID of that proxy'),
   hop: s.enum(['inbound', 'outbound']),
-  kind: s.enum(['exchange', 'connection', 'gap']),
+  kind: s.enum(['exchange', 'connection', 'gap', 'heartbeat']),
   connection: short(64, 'id of the downstream connection'),
   remote: s.optional(short(300, 'address of the downstream')),
   peer: s.optional(short(2_048, 'verified SPIFFE ID of the caller')),
@@ -40,6 +40,13 @@ export const decisionRecord = s.object({
   traceId: s.optional(short(32)),
   lost: s.optional(s.integer({ minimum: 1, description: 'in a gap: how many records are missing' })),
   lostFrom: s.optional(s.integer({ minimum: 1, description: 'in a gap: the first missing sequence' })),
+  index: s.optional(s.integer({ minimum: 0, description: "its place in the proxy's Merkle log" })),
+  salts: s.optional(
+    s.record(short(64), {
+      maxProperties: 8,
+      description: 'of the fields that the log only commits to: what opens the commitments',
+    }),
+  ),
 });
 export type DecisionRecord = Static<typeof decisionRecord>;
 

@@ -21,7 +21,7 @@ describe('the code keeps', () => {
     expect(sources.length).toBeGreaterThan(60);
     expect(
       sources.find(({ path }) => path === 'audit/record-log.ts')?.imports.map(({ specifier }) => specifier),
-    ).toContain('#base/files');
+    ).toContain('#base/clock');
   });
 });
 

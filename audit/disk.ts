@@ -1,0 +1,41 @@
+// The few calls through which log entries reach a disk, so that tests can make each of them fail in turn.
+import { fdatasyncSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { closeQuietly } from './log-files.ts';
+
+export interface Disk {
+  open(path: string, flags: string, mode: number): number;
+  /** All of the bytes, or it throws. */
+  write(file: number, bytes: Uint8Array, position: number): void;
+  /** On return what was written is on the disk. */
+  sync(file: number): void;
+}
+
+export const realDisk: Disk = {
+  open: openSync,
+  write(file, bytes, position) {
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(file, bytes, done, bytes.length - done, position + done);
+  },
+  sync: fdatasyncSync,
+};
+
+/** Makes the names in a folder durable. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeQuietly(folder);
+  }
+}
+
+/** Renames, with the folders that it needs; a file that has been moved already is no error. */
+export function moveIfThere(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
+  try {
+    renameSync(from, to);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+  }
+}

@@ -1,0 +1,107 @@
+// What a log's entry is: the record in canonical JSON with its maskable values replaced by salted commitments, and those values, with
+// their salts, on a line beside it. A value can be erased there at any time; the entry, its hash and every proof stay as they are.
+import { hash, randomBytes } from 'node:crypto';
+import type { DecisionRecord } from '#wire';
+import { fitRecord } from './canonical.ts';
+import { longestEntry } from './log-files.ts';
+
+/** Fields whose values may have to be erased one day. Which of them are is chosen for each log. */
+export const maskableFields = ['endpoint', 'host', 'path', 'peer', 'remote', 'traceId'] as const;
+export type MaskableField = (typeof maskableFields)[number];
+export const defaultMaskable: readonly MaskableField[] = ['host', 'path', 'remote'];
+
+/** Salt and value by field; `null` where the value has been erased. */
+export type ClearValues = Readonly<Record<string, readonly [salt: string, value: string] | null>>;
+
+/** Characters of base64url: 132 bits. */
+const saltLength = 22;
+/** Room for the commitments of all maskable fields. */
+const blindedBytes = 6 * 70;
+
+/** One record as two lines of JSON, made where the record is, to be bound together by `bindEntry` where there is time for hashing. */
+export interface Halves {
+  /** Canonical, without the maskable fields. */
+  readonly rest: string;
+  /** `ClearValues`. */
+  readonly clear: string;
+}
+
+/** Splits what `fitRecord` gave; sets the record's `salts`. */
+export function splitRecord(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
+  const halves = cut(record, maskable);
+  if (halves.rest.length * 3 + blindedBytes <= longestEntry) return halves;
+  if (Buffer.byteLength(halves.rest) + blindedBytes <= longestEntry) return halves;
+  return cut(fitRecord(record, { longestPath: 1_024, mostRules: 8 }), maskable);
+}
+
+function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
+  const whole = record as { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
+  const salts: Record<string, string> = {};
+  const values = maskable.map((field) => whole[field]);
+  let clear = '';
+  for (const [at, field] of maskable.entries()) {
+    const value = values[at];
+    if (value === undefined) continue;
+    const salt = newSalt();
+    salts[field] = salt;
+    clear += `${clear === '' ? '' : ','}"${field}":["${salt}",${JSON.stringify(value)}]`;
+    whole[field] = undefined as never;
+  }
+  whole.salts = undefined as never;
+  whole.index = undefined as never;
+  const rest = JSON.stringify(whole);
+  for (const [at, field] of maskable.entries()) whole[field] = values[at] as never;
+  whole.salts = salts;
+  return { rest, clear: `{${clear}}` };
+}
+
+/** The entry of the two halves: `blinded` comes before every other key in canonical order. */
+export function bindEntry({ rest, clear }: Halves): string {
+  const values = JSON.parse(clear) as ClearValues;
+  const commitments = Object.entries(values).map(([field, pair]) => `"${field}":"${commitmentOf(pair!)}"`);
+  return `{"blinded":{${commitments.join(',')}},${rest.slice(1)}`;
+}
+
+/** base64url(SHA-256(salt || value)), both UTF-8. The salt's length is fixed, so there is one way to read the sum. */
+export function commitmentOf([salt, value]: readonly [salt: string, value: string]): string {
+  return hash('sha256', salt + value, 'base64url');
+}
+
+/** The entry that a record was, from the record as it is sent: with its salts and its values. */
+export function entryOfRecord(record: DecisionRecord): string {
+  const { salts = {}, index: _, ...rest } = record;
+  const kept = Object.fromEntries(Object.entries(rest).filter(([field]) => !(field in salts)));
+  const clear = Object.fromEntries(
+    Object.entries(salts)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([field, salt]) => [field, [salt, String(rest[field as MaskableField])]]),
+  );
+  return bindEntry({
+    rest: JSON.stringify(fitRecord(kept as unknown as DecisionRecord)),
+    clear: JSON.stringify(clear),
+  });
+}
+
+/** The record of an entry and the values beside it; erased values are absent. `undefined` when the entry is not a record's. */
+export function recordOfEntry(entry: string, clear: string | undefined, index: number): DecisionRecord | undefined {
+  try {
+    const { blinded: _, ...rest } = JSON.parse(entry) as DecisionRecord & { blinded: unknown };
+    const values = Object.entries(JSON.parse(clear ?? '{}') as ClearValues).filter(([, pair]) => pair !== null);
+    const record = { ...rest, ...Object.fromEntries(values.map(([field, pair]) => [field, pair![1]])), index };
+    return { ...record, salts: Object.fromEntries(values.map(([field, pair]) => [field, pair![0]])) };
+  } catch {
+    return undefined;
+  }
+}
+
+let pool = '';
+let used = 0;
+
+function newSalt(): string {
+  if (used + saltLength > pool.length) {
+    pool = randomBytes(6_144).toString('base64url');
+    used = 0;
+  }
+  used += saltLength;
+  return pool.slice(used - saltLength, used);
+}

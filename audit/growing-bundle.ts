@@ -1,0 +1,148 @@
+// The bundle that is being filled: in memory whole (at most 256 entries), on the disk as far as it was flushed. Trusts neither the disk nor
+// the folder: after a failed write, or when somebody touched its files, everything is written again from memory.
+import { fstatSync, renameSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { makePrivateFolder } from '#base/files';
+import { type Disk, moveIfThere, syncFolder } from './disk.ts';
+import { closeQuietly, frameEntry, logFile } from './log-files.ts';
+import { parseEntry } from './log-recovery.ts';
+import { leafHashOfText } from './merkle/hash.ts';
+import { tileWidth } from './merkle/tile-path.ts';
+
+export interface Item {
+  readonly entry: string;
+  readonly frame: Buffer;
+  /** The line of clear values. */
+  readonly clear: string;
+  readonly leaf: Uint8Array;
+  readonly seq: number;
+}
+
+export interface GrowingBundle {
+  readonly number: number;
+  readonly items: readonly Item[];
+  /** How many of the items are on the disk. */
+  readonly durable: number;
+  readonly bytes: number;
+  readonly isFull: boolean;
+  /** Takes what fits from the front of `items`. */
+  fill(items: Item[]): void;
+  /** Makes every item durable and returns those that were not before. Throws when the disk does not take them. */
+  flush(): readonly Item[];
+  /** Moves the full bundle to its place; safe to call again when it failed half way. */
+  seal(): void;
+  /** Sees whether its files are still its own. */
+  inspect(): void;
+  close(): void;
+}
+
+interface Options {
+  readonly folder: string;
+  readonly disk: Disk;
+  readonly onNotice: (message: string) => void;
+}
+
+export function createGrowingBundle(
+  { folder, disk, onNotice }: Options,
+  { bundle, items, durable }: { readonly bundle: number; readonly items: Item[]; readonly durable: number },
+): GrowingBundle {
+  const half = (path: string, bytesOf: (item: Item) => Uint8Array) => ({ path, bytesOf });
+  const files = [
+    half(logFile.growingEntries(folder, bundle), ({ frame }) => frame),
+    half(logFile.growingClear(folder, bundle), ({ clear }) => Buffer.from(`${clear}\n`)),
+  ].map(({ path, bytesOf }) => ({
+    ...{ path, bytesOf, file: undefined as number | undefined },
+    bytes: items.slice(0, durable).reduce((sum, item) => sum + bytesOf(item).length, 0),
+  }));
+  let isSuspect = false;
+  let flushed = durable;
+
+  const close = (): void => {
+    for (const each of files) {
+      closeQuietly(each.file);
+      each.file = undefined;
+    }
+  };
+  const distrust = (): void => {
+    close();
+    isSuspect = true;
+    for (const each of files) each.bytes = 0;
+  };
+  const write = (fresh: readonly Item[]): void => {
+    const isNew = isSuspect || flushed === 0;
+    for (const each of files) {
+      const bytes = Buffer.concat(fresh.map(each.bytesOf));
+      each.file ??= disk.open(each.path, isNew ? 'w+' : 'r+', 0o600);
+      disk.write(each.file, bytes, each.bytes);
+      each.bytes += bytes.length;
+    }
+    for (const { file } of files) disk.sync(file!);
+    if (isNew) syncFolder(logFile.growing(folder));
+    isSuspect = false;
+  };
+
+  return {
+    number: bundle,
+    items,
+    get durable() {
+      return flushed;
+    },
+    get bytes() {
+      return files.reduce((sum, { bytes }) => sum + bytes, 0);
+    },
+    get isFull() {
+      return items.length === tileWidth;
+    },
+    fill(more) {
+      items.push(...more.splice(0, tileWidth - items.length));
+    },
+    flush() {
+      const fresh = items.slice(flushed);
+      if (fresh.length === 0 && !isSuspect) return [];
+      try {
+        write(isSuspect ? items : fresh);
+      } catch (thrown) {
+        distrust();
+        throw thrown;
+      }
+      flushed = items.length;
+      return fresh;
+    },
+    seal() {
+      close();
+      const [entries, clear] = [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)];
+      moveIfThere(logFile.growingEntries(folder, bundle), entries);
+      moveIfThere(logFile.growingClear(folder, bundle), clear);
+      syncFolder(dirname(entries));
+      syncFolder(dirname(clear));
+    },
+    inspect() {
+      if (flushed === 0) makePrivateFolder(logFile.growing(folder));
+      if (flushed === 0 || isSuspect) return;
+      for (const { path, file, bytes } of files) {
+        const found = statSync(path, { throwIfNoEntry: false });
+        const isOurs = file === undefined || found?.ino === fstatSync(file).ino;
+        if (found && isOurs && found.size >= bytes) continue;
+        if (found && !isOurs) renameSync(path, `${path}.foreign`);
+        onNotice(`${path} was changed or removed by somebody else and is written again`);
+        makePrivateFolder(logFile.growing(folder));
+        return distrust();
+      }
+    },
+    close,
+  };
+}
+
+/** The items of what was read from a disk. */
+export function itemsOf({
+  entries,
+  clears,
+}: {
+  readonly entries: readonly string[];
+  readonly clears: readonly string[];
+}) {
+  return entries.map((entry, at): Item => {
+    const seq = parseEntry(entry)?.seq ?? 0;
+    return { entry, frame: frameEntry(entry), clear: clears[at]!, leaf: leafHashOfText(entry), seq };
+  });
+}

@@ -1,0 +1,177 @@
+// A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
+// tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { readPrivateFile, writeFileAtomic } from '#base/files';
+import { frameEntry, logFile, readIfThere, splitBundle } from './log-files.ts';
+import type { LogState } from './log-recovery.ts';
+import { readCheckpoint, signCheckpoint, verifyCheckpoint } from './merkle/checkpoint.ts';
+import { leafHash, leafHashOfText, perfectRoot } from './merkle/hash.ts';
+import { rawPublicKey } from './merkle/note.ts';
+import { bundlePath, tilePath, tileWidth } from './merkle/tile-path.ts';
+import { createTileReader, readTile } from './merkle/tile-reader.ts';
+import { treeRoot } from './merkle/tree.ts';
+import { createOpenTiles, type FullTile, type OpenTiles } from './open-tiles.ts';
+
+export interface LogTree {
+  readonly size: number;
+  /** Adds leaves within one bundle; never throws. */
+  add(leaves: readonly Uint8Array[]): void;
+  /** Puts the tiles that are full on the disk. */
+  writeTiles(): void;
+  /** Signs what is there and returns the note; `undefined` when nothing was added since the last one. */
+  publish(o: { readonly entries: readonly string[]; readonly state: LogState }): string | undefined;
+}
+
+/** The log's signing key, made (0600) when there is none. */
+export function openLogKey(folder: string): KeyObject {
+  const path = logFile.key(folder);
+  if (readIfThere(path)) return createPrivateKey(readPrivateFile(path));
+  const { privateKey } = generateKeyPairSync('ed25519');
+  keepLogKey(folder, privateKey);
+  return privateKey;
+}
+
+/** Writes the key again when somebody removed its file. */
+export function keepLogKey(folder: string, key: KeyObject): void {
+  const path = logFile.key(folder);
+  if (!existsSync(path)) writeFileAtomic(path, key.export({ type: 'pkcs8', format: 'pem' }));
+}
+
+/** Throws `BrokenTree` when what is on the disk is not what was signed last. */
+export function openLogTree(o: {
+  readonly folder: string;
+  readonly origin: string;
+  readonly key: KeyObject;
+  readonly size: number;
+  /** Entries of the bundle that is not full. */
+  readonly growing: readonly string[];
+}): LogTree {
+  const { folder, origin, key, size } = o;
+  const signed = readSigned(folder, { origin, key });
+  if (signed.size > size) throw new BrokenTree(`${signed.size} entries were signed and ${size} are there`);
+  const open = loadEdge(folder, size, o.growing);
+  if (signed.note !== undefined) {
+    const root = Buffer.from(treeRoot(signed.size, createTileReader(folder, signed.size)));
+    if (!root.equals(signed.root)) throw new BrokenTree('its hashes are not those that were signed');
+  }
+  let published = signed.size;
+  let partials: string[] = [];
+  let older = listPartials(folder);
+
+  const full: FullTile[] = [];
+  const writeTiles = (): void => {
+    for (; full.length > 0; full.shift()) writeTile(full[0]!);
+  };
+  const writeTile = ({ level, index, hashes }: FullTile): string => {
+    const path = tilePath(level, index, hashes.length);
+    writeFileIn(folder, path, Buffer.concat(hashes));
+    return path;
+  };
+
+  return {
+    get size() {
+      return open.size;
+    },
+    add(leaves) {
+      full.push(...open.add(leaves));
+    },
+    writeTiles,
+    publish({ entries, state }) {
+      if (open.size === published || open.size !== state.size) return undefined;
+      writeTiles();
+      const written = open.partial().map(writeTile);
+      if (entries.length > 0) {
+        const path = bundlePath(Math.floor(open.size / tileWidth), entries.length);
+        writeFileIn(folder, path, Buffer.concat(entries.map(frameEntry)));
+        written.push(path);
+      }
+      writeFileAtomic(logFile.state(folder), `${JSON.stringify(state)}\n`);
+      const note = signCheckpoint({ origin, size: open.size, root: open.root() }, key);
+      writeFileAtomic(logFile.checkpoint(folder), note);
+      published = open.size;
+      // Whoever is reading the checkpoint before this one still finds its tiles.
+      removePartials(
+        folder,
+        older.filter((path) => !written.includes(path) && !partials.includes(path)),
+      );
+      [older, partials] = [partials, written];
+      return note;
+    },
+  };
+}
+
+/** The log on the disk does not continue what was signed: entries are gone, or tiles or the key were changed. */
+export class BrokenTree extends Error {}
+
+function readSigned(folder: string, o: { origin: string; key: KeyObject }) {
+  const note = readIfThere(logFile.checkpoint(folder))?.toString();
+  if (note === undefined) return { size: 0, root: Buffer.alloc(0), note };
+  const own = verifyCheckpoint(note, { name: o.origin, kind: 1, publicKey: rawPublicKey(o.key) });
+  if (!own) {
+    const found = readCheckpoint(note)?.origin ?? 'nobody';
+    throw new BrokenTree(`its checkpoint is not signed by this log's key (it is of ${found})`);
+  }
+  return { ...own, root: Buffer.from(own.root), note };
+}
+
+/** Tiles are made of entries and of the tiles below them: those that a crash kept from the disk are made again. */
+function loadEdge(folder: string, size: number, growing: readonly string[]): OpenTiles {
+  const rootOf = (level: number, index: number): Uint8Array => {
+    const kept = readTile(folder, { level, index, width: tileWidth });
+    if (kept) return perfectRoot(kept, 0, tileWidth);
+    const hashes = hashesBelow(level, index * tileWidth, tileWidth);
+    writeFileIn(folder, tilePath(level, index), Buffer.concat(hashes));
+    return perfectRoot(hashes, 0, tileWidth);
+  };
+  const hashesBelow = (level: number, start: number, count: number): Uint8Array[] => {
+    if (level > 0) return Array.from({ length: count }, (_, at) => rootOf(level - 1, start + at));
+    const bundle = Math.floor(start / tileWidth);
+    const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
+    if (entries.length < count) throw new BrokenTree(`the entries of bundle ${bundle} and their hashes are gone`);
+    return entries.slice(0, count).map(leafHash);
+  };
+  const levels: Uint8Array[][] = [growing.map(leafHashOfText)];
+  for (let level = 1; size >= tileWidth ** level; level++) {
+    const total = Math.floor(size / tileWidth ** level);
+    const width = total % tileWidth;
+    levels.push(knownHashes(folder, { level, total, width }) ?? hashesBelow(level, total - width, width));
+    if (width === 0) rootOf(level, total / tileWidth - 1);
+  }
+  return createOpenTiles(size, levels);
+}
+
+/** The open tile of an upper level as it was published, when nothing has been added to it since. */
+function knownHashes(folder: string, o: { level: number; total: number; width: number }): Uint8Array[] | undefined {
+  if (o.width === 0) return [];
+  const index = Math.floor(o.total / tileWidth);
+  return readTile(folder, { level: o.level, index, width: o.width })?.slice(0, o.width);
+}
+
+function writeFileIn(folder: string, path: string, bytes: Uint8Array): void {
+  const file = join(folder, path);
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  writeFileAtomic(file, bytes);
+}
+
+/** Removes tiles that were left partial, and their folders when nothing else is in them. */
+function removePartials(folder: string, paths: readonly string[]): void {
+  for (const path of paths) {
+    rmSync(join(folder, path), { force: true });
+    try {
+      rmdirSync(dirname(join(folder, path)));
+    } catch {
+      // Another width is still there.
+    }
+  }
+}
+
+function listPartials(folder: string): string[] {
+  try {
+    const names = readdirSync(join(folder, 'tile'), { recursive: true, encoding: 'utf8' });
+    return names.filter((name) => /\.p\/[0-9]+$/.test(name)).map((name) => `tile/${name}`);
+  } catch {
+    return [];
+  }
+}

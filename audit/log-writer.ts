@@ -1,0 +1,226 @@
+// One log on one disk: takes records as they come, hashes them, makes them durable in groups, signs checkpoints and keeps to its limits.
+// Runs where it holds nobody up (a worker, mostly). An entry that was called durable is never rewritten, only pruned with its whole bundle.
+import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { makePrivateFolder, writeFileAtomic } from '#base/files';
+import { type Disk, moveIfThere, realDisk } from './disk.ts';
+import { bindEntry } from './entry.ts';
+import { createGrowingBundle, type Item, itemsOf } from './growing-bundle.ts';
+import { frameEntry, listBundles, logFile, readIfThere, splitBundle } from './log-files.ts';
+import { type LogState, parseEntry, recoverLog } from './log-recovery.ts';
+import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
+import type { Loss } from './losses.ts';
+import { leafHashOfText } from './merkle/hash.ts';
+import { formatVerifierKey, rawPublicKey } from './merkle/note.ts';
+import { tilePath, tileWidth } from './merkle/tile-path.ts';
+
+export interface LogSettings {
+  readonly folder: string;
+  /** The log's name in its checkpoints: no spaces, no plus. */
+  readonly origin: string;
+  /** Bytes of entries and of the values beside them. */
+  readonly maxBytes: number;
+  /** Bundles older than this go once they are released. */
+  readonly maxAgeMs: number;
+  /** Whether unreleased records may go when `maxBytes` is reached; otherwise committing fails until some are released. */
+  readonly mayDrop: boolean;
+}
+
+/** Some records on their way into the log, as text that is cheap to hand to another thread. */
+export interface Batch {
+  /** `Halves`, one a line. */
+  readonly rest: string;
+  readonly clear: string;
+  readonly seqs: readonly number[];
+}
+
+/** What the log's user must hear of. */
+export type LogNotice =
+  | { readonly what: 'loss'; readonly loss: Loss & { readonly path: string; readonly why: string } }
+  | { readonly what: 'notice'; readonly message: string };
+
+export interface Standing {
+  /** Everything up to this sequence is durable. */
+  readonly durable: number;
+  /** Durable entries, and the first bundle that is still kept. */
+  readonly size: number;
+  readonly firstBundle: number;
+  readonly verifierKey: string;
+  readonly origin: string;
+}
+
+export interface LogWriter {
+  readonly standing: Standing;
+  add(batch: Batch): void;
+  /** Makes everything added durable. Throws when the disk does not take it; call again to go on where it failed. */
+  commit(): void;
+  /** Signs and stores a checkpoint of what is durable; `undefined` when there is nothing new. */
+  publish(): string | undefined;
+  /** Everything up to this sequence is kept elsewhere. */
+  release(through: number): void;
+  /** Removes whole bundles that are past the limits. */
+  prune(): void;
+  close(): void;
+}
+
+export function openLogWriter(
+  o: LogSettings & { readonly now: () => number; readonly notify: (notice: LogNotice) => void; readonly disk?: Disk },
+): LogWriter {
+  const { folder, notify, disk = realDisk } = o;
+  const options = { folder, disk, onNotice: (message: string) => notify({ what: 'notice', message }) };
+  makePrivateFolder(folder);
+  let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
+  const key = openLogKey(folder);
+  const { tree, origin, epoch, ...opened } = open();
+  let { growing, firstBundle, lastSeq } = opened;
+  const pending: Item[] = [];
+  const bytesOf = new Map<number, number>();
+  for (const bundle of listBundles(folder)) bytesOf.set(bundle, sizeOfBundle(folder, bundle));
+
+  function open() {
+    const attempt = (at: number) => {
+      const found = recoverLog(folder);
+      const name = at === 1 ? o.origin : `${o.origin}/${at}`;
+      const { size, state } = found;
+      if ((state?.size ?? 0) > size) throw new BrokenTree(`${state?.size} entries were signed and ${size} are there`);
+      const items = itemsOf(found.growing);
+      const growing = { bundle: found.growing.bundle, items, durable: items.length };
+      return {
+        tree: openLogTree({ folder, origin: name, key, size, growing: found.growing.entries }),
+        growing: createGrowingBundle(options, growing),
+        ...{ origin: name, epoch: at, firstBundle: found.firstBundle, lastSeq: found.lastSeq },
+      };
+    };
+    const at = recoverLog(folder).state?.epoch ?? 1;
+    try {
+      return attempt(at);
+    } catch (thrown) {
+      if (!(thrown instanceof BrokenTree)) throw thrown;
+      const { lastSeq: last, state } = recoverLog(folder);
+      const aside = setAside(folder, at);
+      notify({ what: 'notice', message: `${folder} is not as it was signed: ${thrown.message}; kept in ${aside}` });
+      const lostFrom = last + 1;
+      const count = (state?.lastSeq ?? 0) - last;
+      if (count > 0) {
+        const loss = {
+          reason: 'AUDIT_FILE_DAMAGED',
+          from: lostFrom,
+          count,
+          path: folder,
+          why: thrown.message,
+        } as const;
+        notify({ what: 'loss', loss });
+      }
+      const begun: LogState = { version: 1, size: 0, lastSeq: Math.max(last, state?.lastSeq ?? 0), epoch: at + 1 };
+      writeFileAtomic(logFile.state(folder), `${JSON.stringify(begun)}\n`);
+      return { ...attempt(at + 1), lastSeq: begun.lastSeq };
+    }
+  }
+
+  /** True when the bundle was full and has been moved to its place. */
+  const commitBundle = (): boolean => {
+    growing.fill(pending);
+    const fresh = growing.flush();
+    if (fresh.length > 0) lastSeq = fresh.at(-1)!.seq;
+    tree.add(fresh.map(({ leaf }) => leaf));
+    if (!growing.isFull) return false;
+    tree.writeTiles();
+    growing.seal();
+    bytesOf.set(growing.number, growing.bytes);
+    growing = createGrowingBundle(options, { bundle: growing.number + 1, items: [], durable: 0 });
+    return true;
+  };
+
+  const drop = (bundle: number): void => {
+    rmSync(logFile.bundle(folder, bundle), { force: true });
+    rmSync(logFile.clear(folder, bundle), { force: true });
+    rmSync(`${folder}/${tilePath(0, bundle)}`, { force: true });
+    bytesOf.delete(bundle);
+    firstBundle = Math.max(firstBundle, bundle + 1);
+  };
+
+  /** Sequences of a bundle, or nothing when it is not what was left there. */
+  const rangeOf = (bundle: number): { first: number; last: number } | undefined => {
+    const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
+    const [first, last] = [parseEntry(entries[0]?.toString()), parseEntry(entries.at(-1)?.toString())];
+    return first && last ? { first: first.seq, last: last.seq } : undefined;
+  };
+
+  const makeRoom = (): void => {
+    let used = pending.reduce((sum, { frame, clear }) => sum + frame.length + clear.length, growing.bytes);
+    for (const bytes of bytesOf.values()) used += bytes;
+    for (const [bundle, bytes] of bytesOf) {
+      if (used <= o.maxBytes) return;
+      const range = rangeOf(bundle);
+      if (range && range.last > released) {
+        if (!o.mayDrop) throw new Error(`its size limit of ${o.maxBytes} bytes is reached`);
+        const from = Math.max(released + 1, range.first);
+        const loss = { reason: 'AUDIT_RETENTION', from, count: range.last - from + 1 } as const;
+        notify({ what: 'loss', loss: { ...loss, path: folder, why: 'the log is full' } });
+        released = range.last;
+      }
+      drop(bundle);
+      used -= bytes;
+    }
+  };
+
+  const writer: LogWriter = {
+    get standing() {
+      const size = growing.number * tileWidth + growing.durable;
+      const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
+      return { durable: lastSeq, size, firstBundle, verifierKey, origin };
+    },
+    add({ rest, clear, seqs }) {
+      const [rests, clears] = [rest.split('\n'), clear.split('\n')];
+      for (const [at, seq] of seqs.entries()) {
+        const entry = bindEntry({ rest: rests[at]!, clear: clears[at]! });
+        pending.push({ entry, frame: frameEntry(entry), clear: clears[at]!, leaf: leafHashOfText(entry), seq });
+      }
+    },
+    commit() {
+      makeRoom();
+      growing.inspect();
+      keepLogKey(folder, key);
+      while (commitBundle());
+    },
+    publish() {
+      const state: LogState = { version: 1, size: tree.size, lastSeq, epoch };
+      const entries = growing.items.slice(0, growing.durable).map(({ entry }) => entry);
+      return tree.publish({ entries, state });
+    },
+    release(through) {
+      released = Math.max(released, through);
+    },
+    prune() {
+      const oldest = o.now() - o.maxAgeMs;
+      for (const bundle of bytesOf.keys()) {
+        const found = statIfThere(logFile.bundle(folder, bundle));
+        if (found && found.mtimeMs >= oldest) return;
+        const range = rangeOf(bundle);
+        if (range && range.last > released) return;
+        drop(bundle);
+      }
+    },
+    close: () => growing.close(),
+  };
+  return writer;
+}
+
+/** Moves everything but the key out of the way, and gives where it is now. */
+function setAside(folder: string, epoch: number): string {
+  let aside = `${folder}/set-aside-${epoch}`;
+  while (existsSync(aside)) aside += '-';
+  mkdirSync(aside, { mode: 0o700 });
+  for (const name of ['checkpoint', 'witnessed', 'tile', 'clear', 'growing', 'state.json'])
+    moveIfThere(`${folder}/${name}`, `${aside}/${name}`);
+  return aside;
+}
+
+function statIfThere(path: string) {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+function sizeOfBundle(folder: string, bundle: number): number {
+  return (
+    (statIfThere(logFile.bundle(folder, bundle))?.size ?? 0) + (statIfThere(logFile.clear(folder, bundle))?.size ?? 0)
+  );
+}
