@@ -248,6 +248,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     const isReusable =
       response.keepAlive &&
       isDelimited &&
+      !announcesForbiddenBody(response) &&
       this.#requestEnded &&
       this.#pending.length === 0 &&
       !this.#hasEnded &&
@@ -297,6 +298,11 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
 
 function hasBody(head: RequestHead, response: Http1Response): boolean {
   return head.method !== 'HEAD' && response.status !== 204 && response.status !== 304;
+}
+
+/** A 204 that speaks of a body (RFC 9110 section 8.6): who knows whether the body follows, to be taken for the next answer. */
+function announcesForbiddenBody({ status, chunked, length }: Http1Response): boolean {
+  return status === 204 && (chunked || length > 0);
 }
 
 class Refusal extends Error {}

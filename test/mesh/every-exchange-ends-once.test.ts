@@ -57,6 +57,25 @@ describe('answers of an application that are not HTTP', () => {
     expect(text).toContain('HTTP/1.1 502');
   });
 
+  test.each([
+    ['Content-Length', 'content-length: 43'],
+    ['Transfer-Encoding', 'transfer-encoding: chunked'],
+  ])("H32: a body that a 204 announces by %s and sends late is nobody's answer", async (_, announcement) => {
+    const late = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil';
+    let first: Socket | undefined;
+    const app = await startRawApp((socket) =>
+      socket.on('data', () => {
+        if (!first) socket.write(`HTTP/1.1 204 No Content\r\n${announcement}\r\n\r\n`);
+        else if (first === socket) socket.write(late);
+        else socket.write(ok);
+        first ??= socket;
+      }),
+    );
+    const { web } = await startPair({ app });
+    expect((await call(web)).status).toBe(204);
+    expect((await call(web)).body).toBe('ok');
+  });
+
   test('H32: a second response that nobody asked for goes to nobody', async () => {
     const app = await answering(`${ok}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`);
     const { web } = await startPair({ app });
