@@ -1,20 +1,23 @@
 // The resource files that operators write, as located resources: files and folders, YAML and JSON, many documents in one. All problems at once,
 // each with file, line and column; shape is checked here, meaning by #policy. Nothing of a file with problems is returned.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, type Problem } from '#base/error';
+import type { Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { type LocatedResource, type Origin, type Resource, resourceSchemas } from '#wire';
-import { type LocatedDocument, type Position, readDocuments } from './yaml.ts';
+import { largestFile, readText, reasonOf } from './text-file.ts';
+import { type LocatedDocument, type Position, placeOf, readDocuments } from './yaml.ts';
+
+export type { LoadedCases, PolicyCase } from './policy-cases.ts';
+export { loadCases } from './policy-cases.ts';
+export { largestFile };
 
 export interface LoadedResources {
   readonly resources: LocatedResource[];
   readonly problems: Problem[];
 }
 
-/** The largest resource file, in bytes. */
-export const largestFile = 10 * 1024 * 1024;
 const mostFiles = 10_000;
 const deepestFolder = 16;
 /** Beyond this many places only those of resources and rules are kept: an origin travels with its resource. */
@@ -48,31 +51,8 @@ export function parseResources(text: string, file: string): LoadedResources {
 }
 
 function readResourceFile(file: string): LoadedResources {
-  const refuse = (message: string, at: Partial<Problem> = { line: 1, column: 1 }): LoadedResources => ({
-    resources: [],
-    problems: [{ message, file, ...at }],
-  });
-  try {
-    if (statSync(file).size > largestFile) return refuse(tooLarge);
-    const bytes = readFileSync(file);
-    if (bytes.length > largestFile) return refuse(tooLarge);
-    const text = decode(bytes);
-    return typeof text === 'string' ? parseResources(text, file) : refuse('it is not UTF-8', text);
-  } catch (thrown) {
-    return refuse(`it cannot be read: ${reasonOf(thrown)}`, {});
-  }
-}
-
-const tooLarge = `it is larger than ${largestFile / 1024 / 1024} MiB; split it`;
-
-/** The text, or the place of the first bytes that are not UTF-8. */
-function decode(bytes: Uint8Array): string | { line: number; column: number } {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    const before = new TextDecoder('utf-8').decode(bytes).split('\ufffd', 1)[0]!.split('\n');
-    return { line: before.length, column: before.at(-1)!.length + 1 };
-  }
+  const read = readText(file);
+  return 'text' in read ? parseResources(read.text, file) : { resources: [], problems: [read.problem] };
 }
 
 function filesIn(path: string, depth: number, problems: Problem[]): string[] {
@@ -136,26 +116,8 @@ function problemsOf(part: LocatedDocument, file: string): Problem[] {
   });
 }
 
-/** The place of the pointer, or of the nearest thing around it that has one. */
-function placeOf({ positions, keys }: LocatedDocument, pointer: string, atKey: boolean): Position {
-  const key = atKey ? keys.get(pointer) : undefined;
-  if (key) return key;
-  for (let at = pointer; ; at = at.slice(0, at.lastIndexOf('/'))) {
-    const position = positions.get(at);
-    if (position) return position;
-    if (at === '') return [1, 1];
-  }
-}
-
 function originOf({ positions }: LocatedDocument, file: string): Origin {
   const kept =
     positions.size <= mostPositions ? positions : [...positions].filter(([pointer]) => pointer.split('/').length <= 3);
   return { file, positions: Object.fromEntries([...kept].map(([pointer, place]) => [pointer, [...place]])) };
-}
-
-function reasonOf(thrown: unknown): string {
-  const { code } = thrown as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is no such file or folder';
-  if (code === 'EACCES') return 'permission denied';
-  return messageOf(thrown);
 }

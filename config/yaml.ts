@@ -121,6 +121,17 @@ function locate(root: Node, { at, report }: Locating): LocatedDocument | undefin
   return stopped ? undefined : { value, positions, keys };
 }
 
+/** The place of the pointer, or of the nearest thing around it that has one. */
+export function placeOf({ positions, keys }: LocatedDocument, pointer: string, atKey: boolean): Position {
+  const key = atKey ? keys.get(pointer) : undefined;
+  if (key) return key;
+  for (let at = pointer; ; at = at.slice(0, at.lastIndexOf('/'))) {
+    const position = positions.get(at);
+    if (position) return position;
+    if (at === '') return [1, 1];
+  }
+}
+
 /** Where brackets, or list marks of one line, are first open too deep; a guess that ignores quotes, for text that no parser could read. */
 function deepestPlace(text: string): number {
   let brackets = 0;

@@ -6,6 +6,7 @@ import type { Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { buildPolicySet, validateResources } from '#policy';
+import { problemsOfProofs, proveAssertions } from '#policy/tools';
 import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
 import { fail } from './errors.ts';
 import type { Store } from './store.ts';
@@ -38,7 +39,9 @@ export function createResources({ store, clock, trustDomain, onChange }: Resourc
   function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
     const list = [...all.values()];
     refuseProblems(validateResources(list));
-    return buildPolicySet({ resources: list, trustDomain, revision });
+    const set = buildPolicySet({ resources: list, trustDomain, revision });
+    refuseProblems(problemsOfProofs(proveAssertions({ resources: list, set, trustDomain })));
+    return set;
   }
   const commit = (change: {
     next: ReadonlyMap<string, LocatedResource>;

@@ -15,14 +15,25 @@ export function buildPolicySet({ resources, trustDomain, revision }: BuildOption
   const resolve = (texts: readonly string[]): string[] => [
     ...new Set(texts.map((text) => resolveSource(text, trustDomain))),
   ];
-  const groups = new Map<string, readonly string[]>();
-  for (const { resource } of resources) {
-    if (resource.kind === 'Group') groups.set(resource.name, resolve(resource.members));
-  }
+  const groups = groupsOf(resources, trustDomain);
   const rules = resources.flatMap(({ resource, origin }) =>
     resource.kind === 'Policy' ? rulesOf(resource, origin, resolve) : [],
   );
-  return { revision, rules, groups: Object.fromEntries(flattenGroups(groups)) };
+  return { revision, rules, groups: Object.fromEntries(groups) };
+}
+
+/** Each group's members, groups of groups resolved. */
+export function groupsOf(
+  resources: readonly LocatedResource[],
+  trustDomain: string,
+): ReadonlyMap<string, readonly string[]> {
+  const groups = new Map<string, readonly string[]>();
+  for (const { resource } of resources) {
+    if (resource.kind !== 'Group') continue;
+    const members = resource.members.map((text) => resolveSource(text, trustDomain));
+    groups.set(resource.name, [...new Set(members)]);
+  }
+  return flattenGroups(groups);
 }
 
 /** Line and column of the place that a JSON pointer names, or of the nearest thing around it that has one. */

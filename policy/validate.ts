@@ -2,13 +2,21 @@
 // ever guessed or repaired.
 import type { Problem } from '#base/error';
 import { suggest } from '#base/suggest';
-import type { GroupResource, LocatedResource, PolicyResource, RuleResource } from '#wire';
+import type {
+  AssertionResource,
+  GroupResource,
+  InvariantResource,
+  LocatedResource,
+  PolicyResource,
+  RuleResource,
+} from '#wire';
 import { positionOf } from './build.ts';
 import { readConditionKey, valueFault } from './condition.ts';
 import { findCycle } from './groups.ts';
 import { mostEntries } from './program.ts';
 import { readSource } from './source.ts';
 import { readTemplate } from './template.ts';
+import { getOrAdd } from './trie.ts';
 
 type Report = (pointer: string, message: string, hint?: string) => void;
 
@@ -24,19 +32,22 @@ export function validateResources(resources: readonly LocatedResource[]): Proble
         ...(hint ? { hint } : {}),
       });
     };
-  const groups = new Map<string, LocatedResource>();
-  const policies = new Map<string, LocatedResource>();
+  const named = new Map<string, Map<string, LocatedResource>>();
   for (const located of resources) {
-    const known = located.resource.kind === 'Group' ? groups : policies;
-    const before = known.get(located.resource.name);
+    const { kind, name } = located.resource;
+    const known = getOrAdd(named, kind, () => new Map<string, LocatedResource>());
+    const before = known.get(name);
     if (before) reporter(located)('/name', `there are two of this name${whereIs(before)}`);
-    else known.set(located.resource.name, located);
+    else known.set(name, located);
   }
+  const groups = named.get('Group') ?? new Map<string, LocatedResource>();
   const checkSource = sourceChecker(new Set(groups.keys()));
   for (const located of resources) {
     const report = reporter(located);
-    if (located.resource.kind === 'Group') checkGroup(located.resource, report, checkSource);
-    else checkPolicy(located.resource, report, checkSource);
+    const { resource } = located;
+    if (resource.kind === 'Group') checkGroup(resource, report, checkSource);
+    else if (resource.kind === 'Policy') checkPolicy(resource, report, checkSource);
+    else checkAssertion(resource, report, checkSource);
   }
   reportCycle(groups, reporter);
   return problems;
@@ -69,14 +80,46 @@ function checkPolicy(policy: PolicyResource, report: Report, checkSource: Source
   }
 }
 
+function checkAssertion(assertion: AssertionResource, report: Report, checkSource: SourceChecker): void {
+  if (!assertion.never && !assertion.always) report('', 'it has neither never nor always');
+  for (const { pointer, invariant } of invariantsIn(assertion)) {
+    for (const what of ['from', 'except', 'to'] as const) {
+      const texts = invariant[what] ?? [];
+      if (typeof texts === 'string') checkSource(texts, `${pointer}/${what}`, report);
+      else for (const [index, text] of texts.entries()) checkSource(text, `${pointer}/${what}/${index}`, report);
+    }
+    checkPaths(invariant.paths, pointer, report);
+    checkConditions(invariant.when, pointer, report);
+  }
+}
+
+/** Every invariant with its JSON pointer; one alone need not be a list. */
+export function invariantsIn(
+  assertion: AssertionResource,
+): { kind: 'never' | 'always'; pointer: string; invariant: InvariantResource }[] {
+  return (['never', 'always'] as const).flatMap((kind) => {
+    const given = assertion[kind] ?? [];
+    if (!Array.isArray(given)) return [{ kind, pointer: `/${kind}`, invariant: given as InvariantResource }];
+    return given.map((invariant, index) => ({ kind, pointer: `/${kind}/${index}`, invariant }));
+  });
+}
+
 function checkRule(rule: RuleResource, at: string, report: Report, checkSource: SourceChecker): void {
   for (const [index, from] of rule.from.entries()) checkSource(from, `${at}/from/${index}`, report);
-  for (const [index, path] of (rule.paths ?? []).entries()) {
+  checkPaths(rule.paths, at, report);
+  checkConditions(rule.when, at, report);
+}
+
+function checkPaths(paths: RuleResource['paths'], at: string, report: Report): void {
+  for (const [index, path] of (paths ?? []).entries()) {
     const template = readTemplate(path);
     if (typeof template === 'string') report(`${at}/paths/${index}`, `path ${show(path)}: ${template}`);
   }
+}
+
+function checkConditions(when: RuleResource['when'], at: string, report: Report): void {
   const asked = new Set<string>();
-  for (const [index, condition] of (rule.when ?? []).entries()) {
+  for (const [index, condition] of (when ?? []).entries()) {
     const pointer = `${at}/when/${index}`;
     const key = readConditionKey(condition.key);
     if ('fault' in key) report(`${pointer}/key`, key.fault);

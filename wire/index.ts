@@ -34,7 +34,9 @@ export {
 export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
 export { controlEvent, decisionRecord, recordBatch } from './record.ts';
 export type {
+  AssertionResource,
   GroupResource,
+  InvariantResource,
   LocatedResource,
   Origin,
   PolicyResource,

@@ -27,28 +27,29 @@ export const condition = s.object({
   }),
 });
 
+const methods = s.array(s.string({ pattern: "^[A-Z0-9!#$%&'*+.^_`|~-]{1,32}$", title: 'an upper-case HTTP method' }), {
+  minItems: 1,
+  maxItems: 64,
+  description: 'any method when absent',
+});
+const paths = s.array(s.string({ minLength: 1, maxLength: 2_048 }), {
+  minItems: 1,
+  maxItems: 10_000,
+  description: 'exact, or templates: {id} or * is one segment, ** the rest and last only; any path when absent',
+});
+const ports = s.array(s.integer({ minimum: 1, maximum: 65_535 }), { minItems: 1, maxItems: 256 });
+const when = s.array(condition, { minItems: 1, maxItems: 32, description: 'all must hold' });
+
 export const ruleSchema = s.object({
   id: name('unique within the policy'),
   effect: s.enum(['allow', 'deny'], { description: 'deny beats allow' }),
   shadow: s.optional(s.boolean({ description: 'record what the rule would do, never enforce it' })),
   description: s.optional(s.string({ maxLength: 1_024 })),
   from: s.array(source, { minItems: 1, maxItems: 10_000, description: 'who calls' }),
-  methods: s.optional(
-    s.array(s.string({ pattern: "^[A-Z0-9!#$%&'*+.^_`|~-]{1,32}$", title: 'an upper-case HTTP method' }), {
-      minItems: 1,
-      maxItems: 64,
-      description: 'any method when absent',
-    }),
-  ),
-  paths: s.optional(
-    s.array(s.string({ minLength: 1, maxLength: 2_048 }), {
-      minItems: 1,
-      maxItems: 10_000,
-      description: 'exact, or templates: {id} or * is one segment, ** the rest and last only; any path when absent',
-    }),
-  ),
-  ports: s.optional(s.array(s.integer({ minimum: 1, maximum: 65_535 }), { minItems: 1, maxItems: 256 })),
-  when: s.optional(s.array(condition, { minItems: 1, maxItems: 32, description: 'all must hold' })),
+  methods: s.optional(methods),
+  paths: s.optional(paths),
+  ports: s.optional(ports),
+  when: s.optional(when),
 });
 export type RuleResource = Static<typeof ruleSchema>;
 
@@ -69,11 +70,34 @@ export const groupSchema = s.object({
 });
 export type GroupResource = Static<typeof groupSchema>;
 
-export type Resource = PolicyResource | GroupResource;
+const sources = s.anyOf(source, s.array(source, { minItems: 1, maxItems: 10_000 }));
+const invariant = s.object({
+  from: sources,
+  except: s.optional(s.array(source, { minItems: 1, maxItems: 10_000, description: 'callers that it is not about' })),
+  to: s.anyOf(destination, s.array(destination, { minItems: 1, maxItems: 10_000 })),
+  methods: s.optional(methods),
+  paths: s.optional(paths),
+  ports: s.optional(ports),
+  when: s.optional(when),
+});
+const invariants = (description: string) =>
+  s.optional(s.anyOf(invariant, s.array(invariant, { minItems: 1, maxItems: 1_000, description })));
+export type InvariantResource = Static<typeof invariant>;
+
+export const assertionSchema = s.object({
+  kind: s.literal('Assertion'),
+  name: name('unique among assertions'),
+  description: s.optional(s.string({ maxLength: 1_024 })),
+  never: invariants('calls that no request may make'),
+  always: invariants('calls that every request may make'),
+});
+export type AssertionResource = Static<typeof assertionSchema>;
+
+export type Resource = PolicyResource | GroupResource | AssertionResource;
 export type ResourceKind = Resource['kind'];
 
 /** Every kind there is, with its schema: the one list that loaders, the control plane and the documentation go by. */
-export const resourceSchemas = { Policy: policySchema, Group: groupSchema } as const;
+export const resourceSchemas = { Policy: policySchema, Group: groupSchema, Assertion: assertionSchema } as const;
 
 /** Where a resource was written, so that a decision can name its rule's file and line. Lines and columns count from 1. */
 export const originSchema = s.object({

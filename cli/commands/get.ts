@@ -11,8 +11,8 @@ import type { Cell, Table } from '../table.ts';
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('get')
-    .description('show resources: policies, groups')
-    .argument('<KIND>', 'policy or group')
+    .description('show resources: policies, groups, assertions')
+    .argument('<KIND>', 'policy, group or assertion')
     .argument('[NAME]', 'one of them')
     .action((kind: string, name: string | undefined) => runGet(context, parseKind(kind), name));
   examples(
@@ -62,14 +62,22 @@ export function notFound({ kind, name, names }: { kind: string; name: string; na
 }
 
 function tableOf(kind: ResourceKind, found: readonly LocatedResource[]): Table {
-  const columns =
-    kind === 'Policy' ? ['NAME', 'TO', 'ALLOW', 'DENY', 'SHADOW', 'FROM FILE'] : ['NAME', 'MEMBERS', 'FROM FILE'];
+  const columns = [...columnsOf[kind], 'FROM FILE'];
   const empty = `no ${kind.toLowerCase()} yet: postern apply -f FILE brings some`;
   return { columns, rows: found.map(({ resource, origin }) => [...cellsOf(resource), origin?.file]), empty };
 }
 
+const columnsOf: Readonly<Record<ResourceKind, readonly string[]>> = {
+  Policy: ['NAME', 'TO', 'ALLOW', 'DENY', 'SHADOW'],
+  Group: ['NAME', 'MEMBERS'],
+  Assertion: ['NAME', 'NEVER', 'ALWAYS'],
+};
+
 function cellsOf(resource: Resource): Cell[] {
   if (resource.kind === 'Group') return [resource.name, resource.members.join(', ')];
+  if (resource.kind === 'Assertion') {
+    return [resource.name, ...[resource.never, resource.always].map((each) => [each ?? []].flat().length)];
+  }
   const count = (matches: (rule: RuleResource) => boolean): number => resource.rules.filter(matches).length;
   return [
     resource.name,

@@ -127,7 +127,7 @@ export function describePaths(cells: readonly PathCell[]): Described {
     for (const child of node.children.values()) leaveOut(child, 'whole');
     if (node.parent) leaveOut(node, 'here');
   }
-  return { include: [...include], except: [...except].filter((text) => !include.has(text)) };
+  return { include: [...include].sort(), except: [...except].filter((text) => !include.has(text)).sort() };
 }
 
 /** A whole node stands for everything at and below it; nothing is below a trailing slash. */

@@ -24,6 +24,8 @@ export type LintCode = keyof typeof lintCodes;
 
 export interface Finding extends RuleRef {
   readonly code: LintCode;
+  /** A note is no fault: an idle deny is a guard for what comes later. */
+  readonly severity: 'warning' | 'note';
   readonly message: string;
   /** Absent where no request can show it (PL005, PL007, PL008). */
   readonly witness?: Witness;
@@ -43,7 +45,7 @@ export function lintPolicy(set: PolicySet, { known }: LintOptions = {}): Finding
   const findings: Finding[] = [...effects(set, twins)];
   for (const rule of rules) {
     const report = (code: LintCode, message: string, others: readonly string[] = []): void => {
-      findings.push({ ...refOf(rule), code, message, others });
+      findings.push({ ...refOf(rule), code, severity: 'warning', message, others });
     };
     const twin = twins.get(rule.name);
     if (twin) report('PL004', `${twin} says exactly the same`, [twin]);
@@ -106,7 +108,7 @@ function effects(set: PolicySet, twins: ReadonlyMap<string, string>): Finding[] 
     const code = rule.deny ? (isFree ? 'PL003' : 'PL001') : isFree ? 'PL001' : 'PL002';
     const names = [...others];
     const message = code === 'PL003' ? 'no rule allows any of what it denies' : `${words[code]}: ${names.join(', ')}`;
-    return [{ ...refOf(rule), code, message, witness, others: names }];
+    return [{ ...refOf(rule), code, severity: code === 'PL003' ? 'note' : 'warning', message, witness, others: names }];
   });
 }
 

@@ -62,11 +62,12 @@ function reach(set: PolicySet, asked: Box): Reach[] {
       found.push({ cell, sort, value: { always, rules, unless, witness: witnessOf(space, cell, state) } });
     },
   });
-  return mergeFound(space, found).map(({ values, ...where }) => {
+  const merged = mergeFound(space, found).map(({ values, ...where }) => {
     const { always, unless, witness } = values[0]!;
     const rules = new Map(values.flatMap((value) => value.rules).map((needs) => [needs.rule, needs]));
     return { always, ...where, rules: [...rules.values()], unless, witness };
   });
+  return merged.sort((one, other) => Number(other.always) - Number(one.always));
 }
 
 function needsOf({

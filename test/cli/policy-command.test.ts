@@ -2,12 +2,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { register } from '../../cli/commands/policy.ts';
-import { type CliContext, createContext } from '../../cli/context.ts';
-import { createClock } from '../helpers/clock.ts';
 import { setOf } from '../helpers/policy.ts';
+import { runPolicy } from '../helpers/policy-command.ts';
 
 const policies = `kind: Policy
 name: p
@@ -32,41 +29,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-async function run(args: readonly string[], { format = 'table' as 'table' | 'json' } = {}) {
-  let out = '';
-  let err = '';
-  const asked: string[] = [];
-  const sink = (write: (text: string) => void) => ({
-    write: (text: string | Uint8Array) => write(String(text)),
-    on: () => undefined,
-  });
-  const control = createContext({
-    env: { HOME: folder },
-    clock: createClock(),
-    stdout: sink((text) => {
-      out += text;
-    }),
-    stderr: sink((text) => {
-      err += text;
-    }),
-  });
-  await control.configure({ output: format });
-  const api = {
-    trustDomain: 'example.org',
-    async call({ path }: { path: string }) {
-      asked.push(path);
-      return setOf([{ id: 'live', effect: 'allow', from: ['web'] }]);
-    },
-  };
-  const context = Object.create(control.context, {
-    withApi: { value: (work: (given: typeof api) => Promise<unknown>) => work(api) },
-    output: { get: () => control.context.output },
-  }) as CliContext;
-  const program = new Command().exitOverride();
-  register(program, context);
-  await program.parseAsync(['policy', ...args], { from: 'user' });
-  return { out, err, asked, code: control.exitCode() };
-}
+const run = (args: readonly string[], { format = 'table' }: { format?: 'table' | 'json' } = {}) =>
+  runPolicy(args, { folder, format, answer: () => setOf([{ id: 'live', effect: 'allow', from: ['web'] }]) });
 
 describe('check', () => {
   test('says what good files hold and exits 0', async () => {

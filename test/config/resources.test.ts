@@ -76,14 +76,18 @@ describe('K3: what is refused, with line and column', () => {
     ['unknown keys', `${group}membres: [b]\n`, ['4:1 unknown key "membres" [did you mean members?]']],
     ['missing keys', 'kind: Group\nname: g\n', ['1:1 members is missing']],
     ['an unknown kind', 'name: x\nkind: Polcy\n', ['2:7 there is no kind "Polcy" [did you mean Policy?]']],
-    ['a kind that is no text', 'kind: [Policy]\n', ['1:7 there is no kind ["Policy"] [kinds: Policy, Group]']],
+    [
+      'a kind that is no text',
+      'kind: [Policy]\n',
+      ['1:7 there is no kind ["Policy"] [kinds: Policy, Group, Assertion]'],
+    ],
     [
       'a kind that every object has',
       'kind: constructor\n',
-      ['1:7 there is no kind "constructor" [kinds: Policy, Group]'],
+      ['1:7 there is no kind "constructor" [kinds: Policy, Group, Assertion]'],
     ],
-    ['no kind', 'name: x\n', ['1:1 kind is missing [kinds: Policy, Group]']],
-    ['a text', 'hello\n', ['1:1 a resource is a map with a kind [kinds: Policy, Group]']],
+    ['no kind', 'name: x\n', ['1:1 kind is missing [kinds: Policy, Group, Assertion]']],
+    ['a text', 'hello\n', ['1:1 a resource is a map with a kind [kinds: Policy, Group, Assertion]']],
     [
       'a __proto__ key',
       `${group}__proto__: {x: 1}\n`,

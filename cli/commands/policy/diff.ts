@@ -1,0 +1,58 @@
+// `postern policy diff`: every request whose answer changes from one policy to another, as sets with a witness each.
+import type { Command } from 'commander';
+import type { Change } from '#policy/tools';
+import type { CliContext } from '../../context.ts';
+import { exitCodes } from '../../exit-codes.ts';
+import { examples } from '../../help.ts';
+import type { Tone } from '../../paint.ts';
+import { readPolicy } from '../../policy-source.ts';
+import { requestText, setText } from '../../policy-words.ts';
+
+interface DiffOptions {
+  readonly trustDomain?: string;
+  readonly exitCode?: boolean;
+}
+
+export function registerDiff(policy: Command, context: CliContext): void {
+  const command = policy
+    .command('diff')
+    .description('list every request whose answer changes between two policies')
+    .argument('<BEFORE>', 'a file, a folder, or live: the policy in force')
+    .argument('<AFTER>', 'likewise')
+    .option('--trust-domain <NAME>', 'the trust domain of service names in files (that of the home, else local)')
+    .option('--exit-code', 'exit with 1 when anything changes')
+    .action((before: string, after: string, options: DiffOptions) => runDiff(context, [before, after], options));
+  examples(command, 'postern policy diff live policies/', 'postern policy diff old.yaml new.yaml --exit-code -o json');
+}
+
+async function runDiff(context: CliContext, sides: readonly [string, string], options: DiffOptions): Promise<void> {
+  const { diffPolicies } = await import('#policy/tools');
+  const [before, after] = [await readSide(context, sides[0], options), await readSide(context, sides[1], options)];
+  const changes = diffPolicies(before.set, after.set);
+  const text = changes.length > 0 ? changesText(context, changes, after.trustDomain) : 'no request gets another answer';
+  context.output.data({ changes }, text);
+  if (changes.length > 0 && options.exitCode) context.exitWith(exitCodes.failed);
+}
+
+async function readSide(context: CliContext, side: string, { trustDomain }: DiffOptions) {
+  const source = side === 'live' ? {} : { policy: [side] };
+  return readPolicy(context, { ...source, ...(trustDomain === undefined ? {} : { trustDomain }) });
+}
+
+function changesText({ output }: CliContext, changes: readonly Change[], trustDomain: string): string {
+  const tones: Readonly<Record<string, Tone>> = { allow: 'good', deny: 'bad' };
+  const lines = changes.flatMap(({ was, now, always, from, to, methods, paths, witness, rules }) => {
+    const when = always ? '' : ' for some ports or conditions';
+    const named = [...new Set([...rules.before, ...rules.after])].slice(0, 6).join(', ');
+    return [
+      `${was} -> ${output.paint(tones[now]!, now)}${when}`,
+      `  from     ${setText(from, trustDomain)}`,
+      `  to       ${setText(to, trustDomain)}`,
+      `  methods  ${setText(methods, '')}`,
+      `  paths    ${setText(paths, '')}`,
+      `  rules    ${named}`,
+      `  such as  ${requestText(witness, trustDomain)}`,
+    ];
+  });
+  return [...lines, `${changes.length} ${changes.length === 1 ? 'change' : 'changes'}`].join('\n');
+}

@@ -1,0 +1,76 @@
+// `postern policy why`: whether a call is allowed, which rule decides, and what came near.
+import type { Command } from 'commander';
+import type { Explanation, Question, RuleRef } from '#policy';
+import type { CliContext } from '../../context.ts';
+import { exitCodes } from '../../exit-codes.ts';
+import { examples } from '../../help.ts';
+import { idOf, readHeaders, readMethod, readPath, readPort } from '../../policy-request.ts';
+import { type PolicySource, readPolicy } from '../../policy-source.ts';
+import { collect, fromWhere } from './source-options.ts';
+
+type WhyOptions = PolicySource & { readonly header: readonly string[]; readonly port?: string };
+
+export function registerWhy(policy: Command, context: CliContext): void {
+  const why = fromWhere(policy.command('why'))
+    .description('say whether a call is allowed, and which rule decides')
+    .argument('<FROM>', 'who calls: a service or a SPIFFE ID')
+    .argument('<TO>', 'the service that is called')
+    .argument('<METHOD>', 'such as GET')
+    .argument('<PATH>', 'such as /charges/7')
+    .option('--header <NAME:VALUE>', 'a header of the request; repeatable', collect, [])
+    .option('--port <N>', 'the app port that is called')
+    .action((from: string, to: string, method: string, path: string, options: WhyOptions) =>
+      runWhy(context, { from, to, method, path }, options),
+    );
+  examples(
+    why,
+    'postern policy why checkout payments POST /charges',
+    'postern policy why web payments GET /reports/7 --header x-env:prod --port 8080 --policy policies/',
+  );
+}
+
+async function runWhy(
+  context: CliContext,
+  asked: { readonly from: string; readonly to: string; readonly method: string; readonly path: string },
+  options: WhyOptions,
+): Promise<void> {
+  const { explain } = await import('#policy');
+  const headers = readHeaders(options.header);
+  const [method, path, port] = [readMethod(asked.method), await readPath(asked.path), readPort(options.port)];
+  const { set, trustDomain } = await readPolicy(context, options);
+  const question: Question = {
+    from: idOf(asked.from, trustDomain),
+    to: idOf(asked.to, trustDomain),
+    method,
+    path,
+    ...(port === undefined ? {} : { port }),
+    headers: (name) => headers.get(name) ?? [],
+  };
+  const explanation = explain(set, question);
+  const shown = { from: question.from, to: question.to, method, path, port, headers: Object.fromEntries(headers) };
+  context.output.data({ question: shown, ...explanation }, explanationText(context, explanation, question));
+  if (explanation.decision.effect === 'deny') context.exitWith(exitCodes.denied);
+}
+
+function explanationText(
+  { output }: CliContext,
+  { decision, rule, matched, nearest }: Explanation,
+  question: Question,
+): string {
+  const { paint } = output;
+  const verdict = paint(decision.effect === 'allow' ? 'good' : 'bad', decision.effect);
+  const call = `${question.from} -> ${question.to}   ${question.method} ${question.path}`;
+  const lines = [`${verdict}   ${decision.reason}   revision ${decision.revision}`, `  ${call}`];
+  if (rule) lines.push('decided by', `  ${refText(rule)}`);
+  if (matched.length > 0) lines.push('also matched', ...matched.map((each) => `  ${refText(each)}`));
+  if (nearest.length > 0) {
+    lines.push('nearest rules, and what each missed');
+    for (const miss of nearest) lines.push(`  ${refText(miss)}`, `    ${miss.missed}: ${miss.reason}`);
+  } else if (decision.reason === 'default-deny') lines.push('no rule comes near: what nothing allows is denied');
+  return lines.join('\n');
+}
+
+function refText({ rule, effect, shadow, source }: RuleRef): string {
+  const place = source ? `   ${source.file}:${source.line}:${source.column}` : '';
+  return `${effect} ${rule}${shadow ? ' (shadow)' : ''}${place}`;
+}
