@@ -3,6 +3,8 @@
 export interface Limits {
   /** Downstream connections of one listener. */
   readonly connections: number;
+  /** Inbound connections of one calling service, so that one alone cannot keep the others out. */
+  readonly peerConnections: number;
   /** TLS handshakes in progress on the inbound listener. */
   readonly handshakes: number;
   readonly handshakeMs: number;
@@ -45,6 +47,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   connections: 10_000,
+  peerConnections: 5_000,
   handshakes: 256,
   handshakeMs: 10_000,
   headBytes: 16_384,

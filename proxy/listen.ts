@@ -15,6 +15,7 @@ import { lifeOf, Peer } from './identity.ts';
 import { serveInbound } from './inbound.ts';
 import { serveOutbound } from './outbound.ts';
 import type { Plane } from './plane.ts';
+import { createShares } from './shares.ts';
 import { handshakeFault } from './tls-faults.ts';
 
 export interface Listener {
@@ -54,6 +55,7 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
   let isReady = false;
   const handshakes = createHandshakes<Socket>({ limit: limits.handshakes, monotonic: () => plane.clock.monotonic() });
   const shed = new WeakSet<Socket>();
+  const shares = createShares({ most: limits.peerConnections });
   const refuse = createRefuser(plane);
   const tls = createTlsServer({
     ...tlsServerPolicy,
@@ -111,6 +113,12 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
       if (!view || !identity || identity.notAfter <= now) throw fail('TLS_NOT_READY');
       const caller = Peer.read(socket, { bundle: view.bundle, bans: view.bans, now });
       if (socket.alpnProtocol !== linkProtocol) throw fail('TLS_ALPN_UNSUPPORTED');
+      const giveBack = shares.take(caller.uri);
+      if (!giveBack) {
+        plane.metrics.limit('peer-connections');
+        throw fail('LIMIT_CONNECTIONS', { limit: limits.peerConnections });
+      }
+      socket.once('close', giveBack);
       connection.peer = { id: caller.uri, serial: caller.serial };
       Object.assign(connection, lifeOf(now, caller, identity));
       plane.metrics.connection('inbound');

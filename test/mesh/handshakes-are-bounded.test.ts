@@ -57,6 +57,27 @@ describe('handshakes and connections are bounded', () => {
     expect(payments.records.at(-1)).toMatchObject({ kind: 'connection', reason: 'LIMIT_CONNECTIONS' });
   });
 
+  test('one service alone cannot take every place', async () => {
+    const limits = { connections: 4, peerConnections: 2 };
+    const { pki, web, payments } = await startPair({ app: await answering(), paymentsLimits: limits });
+    const [first] = await Promise.all([
+      openTls({ pki, proxy: payments, identity: web.identity }),
+      openTls({ pki, proxy: payments, identity: web.identity }),
+    ]);
+    // The handshake itself succeeds: who it is, is known only then.
+    const third = await openTls({ pki, proxy: payments, identity: web.identity });
+    third.send('GET / HTTP/1.1\r\nhost: payments\r\n\r\n');
+    expect(await third.closed()).toBe('');
+    expect(payments.records.at(-1)).toMatchObject({ kind: 'connection', reason: 'LIMIT_CONNECTIONS' });
+    const other = await openTls({ pki, proxy: payments, identity: pki.identity(idOf('billing')) });
+    other.send('GET / HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\r\n');
+    expect(await other.closed()).toContain('403 Forbidden');
+    // A place given back is free for the same service.
+    first.socket.destroy();
+    await first.closed();
+    await expect.poll(async () => (await call(web)).status).toBe(200);
+  });
+
   test('T34: a connection made with one identity never carries a request of another', async () => {
     const peers: string[] = [];
     const app = await startApp((request, response) => {
