@@ -72,7 +72,7 @@ export interface Sidecar {
 /** How long a start waits for its first configuration before it serves without one (that is: denies everything and is not ready). */
 const firstSnapshotMs = 3_000;
 /** The longest that a configuration is in force before it is on disk and acknowledged. */
-const keepAfterMs = 100;
+const keepAfterMs = 1_000;
 /** How long an exit waits for its last reports and records to be received. */
 const lastWordsMs = 2_000;
 /** How long an exit waits for the control plane to hear that it is draining before listeners close. */
