@@ -1,7 +1,7 @@
 // How much the control plane takes from anybody: every number that bounds a queue, a body, a rate or a wait, in one place.
 
 export interface ControlLimits {
-  /** Open TCP connections in all, and from one address. */
+  /** Open TCP connections in all, and from one address (of IPv6: from one /64). */
   readonly connections: number;
   readonly connectionsPerAddress: number;
   readonly handshakeMs: number;

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError } from '#base/error';
+import { networkOf } from '#base/network';
 import { type Identity, type Svid, type TrustBundle, tlsContext, tlsServerPolicy, verifyPeer } from '#spiffe';
 import type { ControlLimits } from './limits.ts';
 
@@ -102,7 +103,7 @@ export function createListener(options: ListenerOptions): Listener {
   };
 
   server.on('connection', (socket: Socket) => {
-    const address = socket.remoteAddress ?? '';
+    const address = networkOf(socket.remoteAddress ?? '');
     const fromHere = (perAddress.get(address) ?? 0) + 1;
     perAddress.set(address, fromHere);
     counts.open++;

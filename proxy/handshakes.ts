@@ -1,5 +1,6 @@
 // Who may begin a TLS handshake when too many are under way? Anybody can begin one, so a full house must not keep out those who mean it:
 // whoever has dawdled, or holds the most places, makes room. Knows sockets by their addresses only and never looks at a byte.
+import { networkOf } from '#base/network';
 
 /** What is known of a socket in its handshake. */
 export interface Handshaking {
@@ -48,7 +49,7 @@ export function createHandshakes<S extends Handshaking>(o: {
 
   return {
     begin(socket) {
-      const from = socket.remoteAddress ?? '';
+      const from = networkOf(socket.remoteAddress ?? '');
       if (underway.size < o.limit) {
         underway.set(socket, { since: o.monotonic(), from });
         return {};

@@ -1,4 +1,5 @@
 // POST /v1/enrol and POST /v1/renew: getting and keeping an identity. The answer leaves only after the instance is durably on record.
+import { networkOf } from '#base/network';
 import type { Authority, IssuedSvid } from '#ca';
 import { formatBundle } from '#spiffe';
 import { enrolRequest, renewRequest, type SvidReply, wireVersion } from '#wire';
@@ -21,7 +22,7 @@ export function enrolmentRoutes(app: App, { authority, registry, enrolRate, rene
     config: { caller: 'public', action: 'enrol' },
     // Before the body is read: a flood costs as little as can be.
     onRequest: async ({ context: { remote } }: { context: RequestContext }) => {
-      const who = remote.slice(0, remote.lastIndexOf(':'));
+      const who = networkOf(remote.slice(0, remote.lastIndexOf(':')));
       if (!enrolRate.take(who)) throw fail('REQUEST_TOO_MANY', { who });
     },
   } as const;
