@@ -4,6 +4,8 @@ export interface ControlLimits {
   /** Open TCP connections in all, and from one address (of IPv6: from one /64). */
   readonly connections: number;
   readonly connectionsPerAddress: number;
+  /** TLS handshakes under way: each holds memory for somebody who has not said who it is. */
+  readonly handshakes: number;
   readonly handshakeMs: number;
   readonly headersMs: number;
   readonly requestMs: number;
@@ -37,6 +39,7 @@ export interface Rate {
 export const defaultLimits: ControlLimits = {
   connections: 50_000,
   connectionsPerAddress: 8_192,
+  handshakes: 512,
   handshakeMs: 10_000,
   headersMs: 10_000,
   requestMs: 60_000,

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError } from '#base/error';
+import { createHandshakes } from '#base/handshakes';
 import { networkOf } from '#base/network';
 import { type Identity, type Svid, type TrustBundle, tlsContext, tlsServerPolicy, verifyPeer } from '#spiffe';
 import type { ControlLimits } from './limits.ts';
@@ -48,6 +49,7 @@ export function createListener(options: ListenerOptions): Listener {
   const open = new Set<Socket>();
   const perAddress = new Map<string, number>();
   const counts = { open: 0, refused: 0 };
+  const handshakes = createHandshakes<Socket>({ limit: limits.handshakes, monotonic: () => clock.monotonic() });
   const server = createServer(
     {
       ...tlsServerPolicy,
@@ -79,6 +81,7 @@ export function createListener(options: ListenerOptions): Listener {
   const serve = server.listeners('secureConnection') as ((socket: TLSSocket) => void)[];
   server.removeAllListeners('secureConnection');
   server.on('secureConnection', (socket) => {
+    handshakeEnded(socket);
     const remote = addressOf(socket);
     let svid: Svid | undefined;
     try {
@@ -110,15 +113,24 @@ export function createListener(options: ListenerOptions): Listener {
     open.add(socket);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => {
+      handshakes.end(socket);
       counts.open--;
       open.delete(socket);
       const left = (perAddress.get(address) ?? 1) - 1;
       if (left > 0) perAddress.set(address, left);
       else perAddress.delete(address);
     });
-    if (fromHere > limits.connectionsPerAddress) refuse(socket, 'REQUEST_TOO_MANY', address);
+    if (fromHere > limits.connectionsPerAddress) return refuse(socket, 'REQUEST_TOO_MANY', address);
+    const { shed } = handshakes.begin(socket);
+    if (shed) refuse(shed, 'REQUEST_TOO_MANY', addressOf(shed));
   });
+  /** Called as soon as TLS is done with it, since the connection may go on for hours. */
+  const handshakeEnded = (socket: TLSSocket): void => {
+    const { _parent: raw } = socket as TLSSocket & { _parent?: Socket };
+    if (raw) handshakes.end(raw);
+  };
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    handshakeEnded(socket);
     // Someone who hangs up during the handshake was not refused.
     if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return;
     refuse(socket, handshakeReason(error), addressOf(socket));

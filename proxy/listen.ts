@@ -3,6 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { isPosternError, messageOf, type PosternError } from '#base/error';
+import { createHandshakes } from '#base/handshakes';
 import type { Log } from '#base/log';
 import { tlsServerPolicy } from '#spiffe';
 import { formatHostPort, type HostPort } from './agent/address.ts';
@@ -10,7 +11,6 @@ import { Connection } from './connection.ts';
 import { linkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import { noteFault, openRecord } from './exchange-record.ts';
-import { createHandshakes } from './handshakes.ts';
 import { lifeOf, Peer } from './identity.ts';
 import { serveInbound } from './inbound.ts';
 import { serveOutbound } from './outbound.ts';

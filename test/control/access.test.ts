@@ -1,4 +1,5 @@
 // Who gets an answer from which route: every route against every kind of caller.
+import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { bundlePem, type Identity } from '#spiffe';
@@ -121,6 +122,36 @@ describe('before HTTP', () => {
         socket.resume();
       });
     }
+    expect((await mesh.ask({ path: '/livez' })).status).toBe(200);
+  });
+
+  test('T28: half handshakes are bounded, and whoever makes them keeps no other address out', async () => {
+    const mesh = await createMesh({ limits: { handshakes: 4 } });
+    const { host, port } = mesh.server.address;
+    const { connect: plain } = await import('node:net');
+    const half = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = plain({ host, port });
+        socket.on('error', () => undefined);
+        await once(socket, 'connect');
+        return socket.resume();
+      }),
+    );
+    await expect.poll(() => half.filter(({ closed }) => closed).length).toBe(16);
+    const options = {
+      host,
+      port,
+      localAddress: '127.0.0.2',
+      ca: bundlePem(mesh.bundle()),
+      ALPNProtocols: ['http/1.1'],
+    };
+    const other = connect({ ...options, checkServerIdentity: () => undefined });
+    await once(other, 'secureConnect');
+    other.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n');
+    expect(String((await once(other, 'data'))[0])).toContain('200 OK');
+    other.destroy();
+    expect(half.filter(({ closed }) => closed)).toHaveLength(17);
+    for (const socket of half) socket.destroy();
     expect((await mesh.ask({ path: '/livez' })).status).toBe(200);
   });
 

@@ -1,6 +1,6 @@
 // Who may begin a TLS handshake when too many are under way? Anybody can begin one, so a full house must not keep out those who mean it:
 // whoever has dawdled, or holds the most places, makes room. Knows sockets by their addresses only and never looks at a byte.
-import { networkOf } from '#base/network';
+import { networkOf } from './network.ts';
 
 /** What is known of a socket in its handshake. */
 export interface Handshaking {
@@ -17,8 +17,8 @@ export interface Handshakes<S extends Handshaking> {
   readonly size: number;
 }
 
-/** A handshake takes milliseconds; on a machine without a moment to spare, some hundred of them. */
-const patienceMs = 1_000;
+/** A handshake takes milliseconds, and seconds in a storm: who is shed then was nearly through, and comes again. So not much sooner than this. */
+const patienceMs = 2_500;
 
 export function createHandshakes<S extends Handshaking>(o: {
   readonly limit: number;
