@@ -99,9 +99,10 @@ function pathMatches(rule: ReadRule, path: string): boolean {
   for (const { steps, rest } of rule.templates!)
     insert(root, { steps, rest, methods: undefined, sources: [0], item: true });
   let matches = false;
-  look(root, path, '', { tokens: [0], holds: new Set([0]) }, () => {
+  const visit = (): void => {
     matches = true;
-  });
+  };
+  look(root, { path, method: '', peer: { tokens: [0], holds: new Set([0]) }, visit });
   return matches;
 }
 

@@ -3,10 +3,11 @@
 import type { PolicySet } from '#wire';
 import { conditionsHold, type Headers } from './condition.ts';
 import { fail } from './errors.ts';
-import { createPeers } from './peers.ts';
-import { type ReadRule, readRules } from './rule.ts';
+import { createNarrow, everyEntry, type RuleIndex, smallSet } from './narrow.ts';
+import { createPeers, type Peer } from './peers.ts';
+import { anyPath, type ReadRule, readRulesInSteps } from './rule.ts';
 import { basesOf, isPeerId } from './source.ts';
-import { createNode, getOrAdd, insert, look, type Node } from './trie.ts';
+import { createNode, getOrAdd, insert, type Looking, look, type Node } from './trie.ts';
 
 export interface Question {
   /** SPIFFE URI of the verified caller. */
@@ -38,28 +39,72 @@ export interface Program {
   readonly revision: number;
   /** Never throws. */
   decide(question: Question): Decision;
+  /** The same program made narrower for one caller, for the life of its connection; ask the new one's again after a swap. Never throws. */
+  forPeer(from: string): PeerProgram;
+}
+
+export interface PeerProgram {
+  /** Never throws. */
+  decide(call: Omit<Question, 'from'>): Decision;
 }
 
 export interface ProgramOptions {
   /** Called for each rule that a decision looks at, for tests and benchmarks. */
   readonly onCandidate?: (rule: string) => void;
+  /** Callers get an index of their own in sets of more rules than this. */
+  readonly narrowAbove?: number;
 }
 
 /** The most places in the index that one set may take, so that a rule of a million combinations is refused, not swallowed. */
 export const mostEntries = 5_000_000;
 
 const none: readonly string[] = Object.freeze([]);
+const nobody: Peer = { tokens: [], holds: new Set() };
 
 /** Refuses everything: what is in force before the first policy arrives. */
 export const denyAll: Program = compileProgram({ revision: 0, rules: [], groups: {} });
 
 /** Throws `POLICY_INVALID` when any rule cannot be enforced exactly; nothing is enforced in part. */
-export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions = {}): Program {
+export function compileProgram(set: PolicySet, options: ProgramOptions = {}): Program {
+  const building = buildInSteps(set, options);
+  for (;;) {
+    const step = building.next();
+    if (step.done) return step.value;
+  }
+}
+
+export interface BuildPace {
+  /** Milliseconds that never go back. */
+  readonly monotonic: () => number;
+  /** Lets others run: resolves in a later turn of the event loop. */
+  readonly pause: () => Promise<void>;
+  /** How long a turn may work, milliseconds. */
+  readonly sliceMs?: number;
+}
+
+/** As `compileProgram`, in turns of a few milliseconds: connections are served meanwhile by the program that is in force. */
+export async function buildProgram(set: PolicySet, { monotonic, pause, sliceMs = 8 }: BuildPace): Promise<Program> {
+  const building = buildInSteps(set, {});
+  for (;;) {
+    const end = monotonic() + sliceMs;
+    do {
+      const step = building.next();
+      if (step.done) return step.value;
+    } while (monotonic() < end);
+    await pause();
+  }
+}
+
+function* buildInSteps(
+  set: PolicySet,
+  { onCandidate, narrowAbove = smallSet }: ProgramOptions,
+): Generator<void, Program> {
   const { revision } = set;
-  const rules = readRules(set);
+  const rules = yield* readRulesInSteps(set);
   const peers = createPeers(set);
-  const destinations = indexRules(rules, peers.tokenOf);
-  const rootsOf = createRoots(destinations);
+  const index = yield* indexRules(rules, peers.tokenOf);
+  const rootsOf = createRoots(index.destinations);
+  const narrowed = createNarrow({ index, isLarge: rules.length > narrowAbove });
   // The decision of each rule that matched alone, made when first needed: most decisions are one of these.
   const alone = new Array<Decision | undefined>(rules.length);
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
@@ -68,7 +113,7 @@ export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions =
   const hits: ReadRule[] = [];
   const lastSeen = new Float64Array(rules.length);
   let turn = 0;
-  let asked: Question;
+  let asked: Omit<Question, 'from'>;
 
   const visit = (rule: ReadRule): void => {
     if (lastSeen[rule.index] === turn) return;
@@ -78,27 +123,47 @@ export function compileProgram(set: PolicySet, { onCandidate }: ProgramOptions =
     if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked.headers)) return;
     hits.push(rule);
   };
+  const looking: Looking<ReadRule> = { path: '/', method: '', peer: nobody, visit };
 
+  const decideFor = (peer: Peer | undefined, call: Omit<Question, 'from'>): Decision => {
+    try {
+      const { to, method, path } = call;
+      const roots = peer && rootsOf(to);
+      if (!roots || method === '' || path.charCodeAt(0) !== 0x2f) return failed;
+      asked = call;
+      turn++;
+      hits.length = 0;
+      looking.path = path;
+      looking.method = method;
+      const own = narrowed(peer, to);
+      if (own) {
+        looking.peer = everyEntry;
+        look(own, looking);
+      } else {
+        looking.peer = peer;
+        for (const root of roots) look(root, looking);
+      }
+      if (hits.length === 0) return defaultDeny;
+      const [first] = hits;
+      if (hits.length > 1 || first!.shadow) return decideAmong(hits, revision);
+      alone[first!.index] ??= Object.freeze(decisionOf(first, none, none, revision));
+      return alone[first!.index]!;
+    } catch {
+      return failed;
+    }
+  };
   return Object.freeze({
     revision,
-    decide(question: Question): Decision {
+    decide: (question: Question): Decision => {
       try {
-        const { to, method, path } = question;
-        const peer = peers.peerOf(question.from);
-        const roots = rootsOf(to);
-        if (!peer || !roots || method === '' || path.charCodeAt(0) !== 0x2f) return failed;
-        asked = question;
-        turn++;
-        hits.length = 0;
-        for (const root of roots) look(root, path, method, peer, visit);
-        if (hits.length === 0) return defaultDeny;
-        const [first] = hits;
-        if (hits.length > 1 || first!.shadow) return decideAmong(hits, revision);
-        alone[first!.index] ??= Object.freeze(decisionOf(first, none, none, revision));
-        return alone[first!.index]!;
+        return decideFor(peers.peerOf(question.from), question);
       } catch {
         return failed;
       }
+    },
+    forPeer(from: string): PeerProgram {
+      const peer = peers.peerOf(from);
+      return { decide: (call) => decideFor(peer, call) };
     },
   });
 }
@@ -126,24 +191,37 @@ function decisionOf(
   return { ...answer, rule: winner.name, matched, shadow, revision };
 }
 
-/** One trie for each destination text: an ID, a prefix or `*`. */
-function indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Map<string, Node<ReadRule>> {
+/** One trie for each destination text (an ID, a prefix or `*`), and the rules of each source. */
+function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Generator<void, RuleIndex> {
   const destinations = new Map<string, Node<ReadRule>>();
+  const bySource: ReadRule[][] = [];
   let entries = 0;
+  let work = 0;
   for (const item of rules) {
     const sources = [...new Set(item.from)].map(tokenOf);
+    for (const source of sources) {
+      const named = bySource[source];
+      if (named) named.push(item);
+      else bySource[source] = [item];
+    }
     const to = new Set(item.to);
-    const templates = item.templates ?? [{ steps: [], rest: true }];
-    entries += to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
+    const templates = item.templates ?? anyPath;
+    const added = to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
+    entries += added;
     if (entries > mostEntries) {
       throw fail('POLICY_INVALID', { reason: `${item.name}: too many combinations; name a group instead of a list` });
     }
+    work += added;
     for (const destination of to) {
       const root = getOrAdd(destinations, destination, createNode<ReadRule>);
       for (const { steps, rest } of templates) insert(root, { steps, rest, methods: item.methods, sources, item });
     }
+    if (work > 256) {
+      work = 0;
+      yield;
+    }
   }
-  return destinations;
+  return { destinations, bySource };
 }
 
 /** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */

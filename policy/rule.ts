@@ -6,6 +6,9 @@ import { fail } from './errors.ts';
 import { readResolved } from './source.ts';
 import { readTemplate, type Template } from './template.ts';
 
+/** What a rule without paths is about. */
+export const anyPath: readonly Template[] = [{ steps: [], rest: true }];
+
 export interface ReadRule {
   /** Place in the set; the lower one is named first. */
   readonly index: number;
@@ -26,9 +29,20 @@ export interface ReadRule {
 
 /** Every rule of the set; throws `POLICY_INVALID` at the first that is not exactly enforceable. */
 export function readRules(set: PolicySet): ReadRule[] {
+  const reading = readRulesInSteps(set);
+  for (;;) {
+    const step = reading.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same a few rules at a time, for whoever must not hold the event loop. */
+export function* readRulesInSteps(set: PolicySet): Generator<void, ReadRule[]> {
   const groups = new Map(Object.entries(set.groups));
+  let work = 0;
   for (const [name, members] of groups) {
     for (const member of members) {
+      if (++work % 1_024 === 0) yield;
       const source = readResolved(member);
       if (typeof source === 'string') refuse(`group ${name}`, `${member}: ${source}`);
       if (member.startsWith('group:')) refuse(`group ${name}`, `${member} is not resolved`);
@@ -36,12 +50,15 @@ export function readRules(set: PolicySet): ReadRule[] {
   }
   const seen = new Set<string>();
   const known = new Map<string, string | undefined>();
-  return set.rules.map((rule, index) => {
+  const rules: ReadRule[] = [];
+  for (const [index, rule] of set.rules.entries()) {
+    if (index % 256 === 255) yield;
     const read = readRule(rule, index, { groups, known });
     if (seen.has(read.name)) refuse(read.name, 'there are two rules of this name');
     seen.add(read.name);
-    return read;
-  });
+    rules.push(read);
+  }
+  return rules;
 }
 
 interface Reading {

@@ -78,42 +78,53 @@ export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }
   }
 }
 
-/** Calls `visit` with every item whose template, method and source match; an item can come more than once. `path` starts with a slash. */
-export function look<T>(root: Node<T>, path: string, method: string, peer: Peer, visit: (item: T) => void): void {
-  walk(root, 0);
+/** One question to a trie; reused from question to question, so that asking allocates nothing. */
+export interface Looking<T> {
+  /** Starts with a slash. */
+  path: string;
+  method: string;
+  peer: Peer;
+  readonly visit: (item: T) => void;
+}
 
-  function walk(node: Node<T>, at: number): void {
-    if (node.rest) inLeaf(node.rest);
-    if (at === path.length) {
-      if (node.here) inLeaf(node.here);
-      return;
-    }
-    if (!node.next && !node.any) return;
-    const slash = path.indexOf('/', at + 1);
-    const end = slash < 0 ? path.length : slash;
-    const next = node.next?.get(path.slice(at + 1, end));
-    if (next) walk(next, end);
-    if (node.any && end > at + 1) walk(node.any, end);
+/** Calls `visit` with every item whose template, method and source match; an item can come more than once. */
+export function look<T>(root: Node<T>, asked: Looking<T>): void {
+  walk(root, 0, asked);
+}
+
+function walk<T>(node: Node<T>, at: number, asked: Looking<T>): void {
+  if (node.rest) inLeaf(node.rest, asked);
+  const { path } = asked;
+  if (at === path.length) {
+    if (node.here) inLeaf(node.here, asked);
+    return;
   }
+  if (!node.next && !node.any) return;
+  const slash = path.indexOf('/', at + 1);
+  const end = slash < 0 ? path.length : slash;
+  const next = node.next?.get(path.slice(at + 1, end));
+  if (next) walk(next, end, asked);
+  if (node.any && end > at + 1) walk(node.any, end, asked);
+}
 
-  function inLeaf({ few, many }: Leaf<T>): void {
-    for (const place of few) {
-      if ((place.method === undefined || place.method === method) && peer.holds.has(place.source)) visit(place.item);
-    }
-    if (!many) return;
-    inSources(many.every);
-    const sources = many.methods.get(method);
-    if (sources) inSources(sources);
+function inLeaf<T>({ few, many }: Leaf<T>, asked: Looking<T>): void {
+  const { method, peer, visit } = asked;
+  for (const place of few) {
+    if ((place.method === undefined || place.method === method) && peer.holds.has(place.source)) visit(place.item);
   }
+  if (!many) return;
+  inSources(many.every, asked);
+  const sources = many.methods.get(method);
+  if (sources) inSources(sources, asked);
+}
 
-  function inSources(sources: Sources<T>): void {
-    if (sources.size <= peer.tokens.length) {
-      for (const [token, items] of sources) if (peer.holds.has(token)) for (const item of items) visit(item);
-    } else {
-      for (const token of peer.tokens) {
-        const items = sources.get(token);
-        if (items) for (const item of items) visit(item);
-      }
+function inSources<T>(sources: Sources<T>, { peer, visit }: Looking<T>): void {
+  if (sources.size <= peer.tokens.length) {
+    for (const [token, items] of sources) if (peer.holds.has(token)) for (const item of items) visit(item);
+  } else {
+    for (const token of peer.tokens) {
+      const items = sources.get(token);
+      if (items) for (const item of items) visit(item);
     }
   }
 }

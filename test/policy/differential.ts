@@ -123,10 +123,12 @@ export async function compare({ count, seed }: { count: number; seed: number }):
   const sets = fc.sample(policySets, { numRuns: Math.ceil(count / perSet), seed });
   for (const [index, set] of sets.entries()) {
     const program = compileProgram(set);
+    const narrow = compileProgram(set, { narrowAbove: -1 });
     const casbin = await createCasbin(set);
     for (const question of fc.sample(questions, { numRuns: perSet, seed: seed + index })) {
       const decision = program.decide(question);
       const answers = { casbin: casbin.decide(question), program: decision.effect, ...scoped(set, question) };
+      const own = narrow.forPeer(question.from).decide(question);
       const explained = explain(set, question).decision;
       decisions++;
       if (decision.effect === 'allow') allowed++;
@@ -136,8 +138,9 @@ export async function compare({ count, seed }: { count: number; seed: number }):
         decidedBy[name] = (decidedBy[name] ?? 0) + 1;
       }
       const same = Object.values(answers).every((answer) => answer === decision.effect);
-      if (same && JSON.stringify(explained) === JSON.stringify(decision)) continue;
-      different.push(JSON.stringify({ answers, decision, explained, question, set }));
+      const alike = [explained, own].every((one) => JSON.stringify(one) === JSON.stringify(decision));
+      if (same && alike) continue;
+      different.push(JSON.stringify({ answers, decision, explained, own, question, set }));
     }
   }
   return { decisions, allowed, different, decidedBy };
