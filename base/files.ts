@@ -6,13 +6,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { defineErrors } from './error.ts';
 
 export const fileErrors = {
@@ -37,12 +38,15 @@ export const fileErrors = {
 } as const;
 const fail = defineErrors(fileErrors);
 
+/** What a write is called until it is whole: its process is in the name, so that nobody removes the file of one that still writes. */
+const temporaryName = /\.([0-9]+)\.[0-9a-f]{12}\.tmp$/;
+
 /**
  * Replaces a file whole: on return the new content is durable (file and folder synced), and at every moment before that
- * the old content is intact.
+ * the old content is intact. A kill may leave a temporary file beside it, see `removeTemporaries`.
  */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     const file = openSync(temporary, 'wx', mode);
     try {
@@ -58,6 +62,20 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
     rmSync(temporary, { force: true });
     throw fail('FILE_UNWRITABLE', { path, reason: reasonOf(cause) }, { cause });
   }
+}
+
+/**
+ * Removes what kills left of atomic writes in this folder; call it when the folder's owner starts. Never throws: a folder that is
+ * missing or refuses is dealt with by whoever writes in it.
+ */
+export function removeTemporaries(folder: string): void {
+  try {
+    for (const name of readdirSync(folder)) {
+      const pid = Number(temporaryName.exec(name)?.[1] ?? Number.NaN);
+      // A write is one synchronous step, so whatever has this process's own number is of an earlier one that had it too.
+      if (pid === process.pid || (pid > 0 && !isRunning(pid))) rmSync(join(folder, name), { force: true });
+    }
+  } catch {}
 }
 
 /** Reads a secret; refuses one that its group or others can read. */
@@ -81,13 +99,54 @@ export function readFileOrFail(path: string): Buffer {
   }
 }
 
-/** Makes a folder (and its parents) that only its owner may enter; an existing one is narrowed to that. */
+/** Makes a folder (and its parents) that only its owner may enter; an existing one is narrowed to that. Throws FILE_UNWRITABLE. */
 export function makePrivateFolder(path: string): void {
+  makeFolder(path, 0o700);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
     if (statSync(path).mode & 0o077) chmodSync(path, 0o700);
   } catch (cause) {
     throw fail('FILE_UNWRITABLE', { path, reason: reasonOf(cause) }, { cause });
+  }
+}
+
+/** Makes a folder and its parents, where they are missing; throws FILE_UNWRITABLE. */
+export function makeFolder(path: string, mode = 0o777): void {
+  try {
+    makeFolders(path, mode);
+  } catch (cause) {
+    const isFixed = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw fail(
+      'FILE_UNWRITABLE',
+      { path, reason: isFixed ? 'no folder can be made there' : reasonOf(cause) },
+      { cause },
+    );
+  }
+}
+
+/** One by one: Node's own recursive mkdir never returns where a file system has no room for names, as below /proc. */
+function makeFolders(path: string, mode: number): void {
+  if (isFolder(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolders(parent, mode);
+  try {
+    mkdirSync(path, { mode });
+  } catch (thrown) {
+    // Somebody else may have made it meanwhile.
+    if (!isFolder(path)) throw thrown;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Whether there is such a process, as far as this one can see. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
@@ -112,6 +171,7 @@ function reasonOf(thrown: unknown): string {
     EIO: 'the disk failed (I/O error)',
     EROFS: 'the file system is read-only',
     EISDIR: 'it is a folder',
+    EEXIST: 'part of the path is not a folder',
     ENOTDIR: 'part of the path is not a folder',
   };
   return (code && words[code]) ?? code ?? String(thrown);

@@ -2,7 +2,7 @@
 // A kill before that transaction leaves nothing that counts; it never starts over what another `init` had finished.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivateFolder, writeFileAtomic } from '#base/files';
+import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { createKeyPair, parseTrustDomain } from '#spiffe';
 import { fail } from './errors.ts';
 import { createEdits, entryOf } from './hierarchy.ts';
@@ -74,8 +74,9 @@ export async function writeAuthority(o: InitRequest): Promise<void> {
   rmSync(keyPath(home, marker), { force: true });
 }
 
-/** Removes the marker that a kill between the last transaction and its removal left behind. */
+/** Removes what kills left behind: the marker of an `init` that was killed after its transaction, and half-written keys. */
 export function finishInit(home: string): void {
+  removeTemporaries(join(home, 'ca'));
   rmSync(keyPath(home, marker), { force: true });
 }
 

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { closeSync, existsSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { makePrivateFolder, writeFileAtomic } from '#base/files';
+import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { type Identity, readIdentity, toPem } from '#spiffe';
 import { fail } from './errors.ts';
 import { readChainFile, readKeyFile } from './pem-files.ts';
@@ -35,6 +35,7 @@ export function readAdminIdentity(folder: string): Identity {
 export function saveAdminIdentity(folder: string, identity: Pick<Identity, 'key' | 'chain'>): void {
   const paths = pathsIn(folder);
   makePrivateFolder(folder);
+  removeTemporaries(folder);
   writeFileAtomic(paths.nextKey, identity.key.export({ format: 'pem', type: 'pkcs8' }));
   writeFileAtomic(paths.svid, identity.chain.map(toPem).join(''));
   renameSync(paths.nextKey, paths.key);

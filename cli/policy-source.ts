@@ -1,8 +1,7 @@
 // Where `postern policy` takes the policy from: files, or the control plane.
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isPosternError, type Problem } from '#base/error';
-import { writeFileAtomic } from '#base/files';
+import { makeFolder as makeFolders, writeFileAtomic } from '#base/files';
 import { type LocatedResource, type PolicySet, policySet } from '#wire';
 import type { CliContext } from './context.ts';
 import { fail } from './errors.ts';
@@ -57,7 +56,7 @@ export function trustDomainOf(context: CliContext, { trustDomain }: PolicySource
 
 export function makeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolders(path);
   } catch {
     throw fail('CLI_USAGE', { problem: `${path} cannot be made a folder`, fix: 'choose another with --out' });
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { diskReason } from '#base/database';
 import { messageOf } from '#base/error';
+import { removeTemporaries } from '#base/files';
 import { fail } from './errors.ts';
 
 export interface HomeLock {
@@ -23,7 +24,8 @@ export function lockHome(home: string): HomeLock {
     if (isBusy(cause)) throw fail('SERVER_RUNNING', { home, who: holderOf(home) }, { cause });
     throw fail('SERVER_HOME_UNUSABLE', { home, reason: diskReason(cause) ?? messageOf(cause) }, { cause });
   }
-  // Left behind by a killed server; from here on its presence means that the holder of the lock has written it.
+  // Left behind by a killed server; from here on server.json means that the holder of the lock has written it.
+  removeTemporaries(home);
   rmSync(join(home, 'server.json'), { force: true });
   let held: DatabaseSync | undefined = sql;
   return {

@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { diskReason } from '#base/database';
 import { defineErrors, messageOf } from '#base/error';
-import { fileErrors } from '#base/files';
+import { fileErrors, removeTemporaries } from '#base/files';
 import { fail } from './errors.ts';
 
 const failFile = defineErrors(fileErrors);
 
-/** Takes the folder for this process; throws SIDECAR_HOME_TAKEN when another holds it, FILE_UNWRITABLE when it cannot be written. The result gives it back. */
+/**
+ * Takes the folder for this process, without what kills left half-written in it. Throws SIDECAR_HOME_TAKEN when another holds it,
+ * FILE_UNWRITABLE when it cannot be written. The result gives it back.
+ */
 export function lockFolder(folder: string): () => void {
   const path = join(folder, 'lock');
   let database: DatabaseSync | undefined;
@@ -18,6 +21,7 @@ export function lockFolder(folder: string): () => void {
     database = new DatabaseSync(path, { timeout: 0 });
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
     chmodSync(path, 0o600);
+    removeTemporaries(folder);
     return () => database?.close();
   } catch (cause) {
     database?.close();

@@ -1,9 +1,19 @@
 // Files and databases that must survive: old or new content, never something between; nothing that others may read.
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type DatabaseOptions, openDatabase } from '#base/database';
-import { makePrivateFolder, readFileOrFail, readPrivateFile, writeFileAtomic } from '#base/files';
+import { makePrivateFolder, readFileOrFail, readPrivateFile, removeTemporaries, writeFileAtomic } from '#base/files';
 import { temporaryFolder } from '../helpers/folder.ts';
 
 const code = (wanted: string) => expect.objectContaining({ code: wanted });
@@ -57,6 +67,37 @@ describe('files', () => {
     mkdirSync(join(folder, 'open'), { mode: 0o755 });
     makePrivateFolder(join(folder, 'open'));
     expect(statSync(join(folder, 'open')).mode & 0o777).toBe(0o700);
+  });
+
+  test('F5: a folder below a file is a named error', () => {
+    const file = join(temporaryFolder(), 'file');
+    writeFileSync(file, '');
+    for (const path of [file, join(file, 'a', 'b')])
+      expect(() => makePrivateFolder(path)).toThrow(`${path} cannot be written: part of the path is not a folder`);
+  });
+
+  test.runIf(existsSync('/proc/self'))('F5: a folder where none can be made is a named error, at once', () => {
+    // In a process of its own: an endless attempt could not be ended from within.
+    const script = `
+      const { makePrivateFolder } = await import('#base/files');
+      try { makePrivateFolder('/proc/none/deep'); } catch (thrown) { console.log(thrown.message); }`;
+    const { stdout, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 10_000,
+      killSignal: 'SIGKILL',
+    });
+    expect([signal, stdout]).toEqual([null, '/proc/none/deep cannot be written: no folder can be made there\n']);
+  });
+
+  test('what kills left of atomic writes is removed, and what others still write is not', () => {
+    const folder = temporaryFolder();
+    const { pid: ended } = spawnSync(process.execPath, ['--version']);
+    const temporary = (pid: number) => `key.pem.${pid}.0123456789ab.tmp`;
+    const kept = ['key.pem', 'mine.tmp', 'key.pem.0123456789ab.tmp', temporary(process.ppid)].sort();
+    for (const name of [...kept, temporary(ended), temporary(process.pid)]) writeFileSync(join(folder, name), '');
+    removeTemporaries(folder);
+    expect(readdirSync(folder).sort()).toEqual(kept);
+    expect(() => removeTemporaries(join(folder, 'none'))).not.toThrow();
   });
 });
 

@@ -1,6 +1,6 @@
 // C13: the authority is killed at every write; it always opens again, and nothing that it acknowledged is lost or done twice.
 import { spawn } from 'node:child_process';
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -56,6 +56,7 @@ async function killedEverywhere(
     const lines = await run(scenario, target, at);
     try {
       await examine(target, lines);
+      expect(readdirSync(join(target, 'ca')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
     } catch (thrown) {
       throw new Error(`${scenario} killed before write ${at}, after ${lines.map(({ what }) => what).join(', ')}`, {
         cause: thrown,

@@ -1,7 +1,7 @@
 // One home, one server: locks, files, ports, disks that refuse, restarts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
@@ -49,7 +49,11 @@ describe('a second server on the same home', () => {
     });
     child.kill('SIGKILL');
     await once(child, 'exit');
+    // As if it had been killed in the middle of these two writes.
+    for (const name of ['server.json', 'ca/token.key'])
+      writeFileSync(`${home}/${name}.${child.pid}.0123456789ab.tmp`, '{"url":');
     const server = await start(home);
+    expect(readdirSync(home, { recursive: true }).filter((name) => String(name).endsWith('.tmp'))).toEqual([]);
     expect(JSON.parse(readFileSync(`${home}/server.json`, 'utf8'))).toEqual({ url: server.url, pid: process.pid });
     await server.close();
     expect(existsSync(`${home}/server.json`)).toBe(false);

@@ -1,7 +1,7 @@
 // One sidecar to a home, and a lock that no kill can leave behind.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { lockFolder } from '../../../proxy/agent/lock.ts';
@@ -18,12 +18,15 @@ test('a second sidecar in the same process is refused until the first gives the 
   lockFolder(folder)();
 });
 
-test('F5: kill -9 of the holder frees the folder at once', async () => {
+test('F5: kill -9 of the holder frees the folder at once, and what it was writing is removed', async () => {
   const folder = temporaryFolder();
   const holder = fork(new URL('./lock-holder.ts', import.meta.url), [folder], { execArgv: [] });
   await once(holder, 'message');
   expect(() => lockFolder(folder)).toThrowError(taken);
   holder.kill('SIGKILL');
   await once(holder, 'exit');
+  const halfWritten = join(folder, `snapshot.json.${holder.pid}.0123456789ab.tmp`);
+  writeFileSync(halfWritten, '{"sha256":');
   lockFolder(folder)();
+  expect(existsSync(halfWritten)).toBe(false);
 });
