@@ -1,9 +1,10 @@
 // What a log's entry is: the record in canonical JSON with its maskable values replaced by salted commitments, and those values, with
 // their salts, on a line beside it. A value can be erased there at any time; the entry, its hash and every proof stay as they are.
-import { hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { DecisionRecord } from '#wire';
 import { fitRecord } from './canonical.ts';
 import { longestEntry } from './log-files.ts';
+import { newSalt } from './salt.ts';
 
 /** Fields whose values may have to be erased one day. Which of them are is chosen for each log. */
 export const maskableFields = ['endpoint', 'host', 'path', 'peer', 'remote', 'traceId'] as const;
@@ -13,8 +14,6 @@ export const defaultMaskable: readonly MaskableField[] = ['host', 'path', 'remot
 /** Salt and value by field; `null` where the value has been erased. */
 export type ClearValues = Readonly<Record<string, readonly [salt: string, value: string] | null>>;
 
-/** Characters of base64url: 132 bits. */
-const saltLength = 22;
 /** Room for the commitments of all maskable fields. */
 const blindedBytes = 6 * 70;
 
@@ -92,16 +91,4 @@ export function recordOfEntry(entry: string, clear: string | undefined, index: n
   } catch {
     return undefined;
   }
-}
-
-let pool = '';
-let used = 0;
-
-function newSalt(): string {
-  if (used + saltLength > pool.length) {
-    pool = randomBytes(6_144).toString('base64url');
-    used = 0;
-  }
-  used += saltLength;
-  return pool.slice(used - saltLength, used);
 }

@@ -38,6 +38,41 @@ export const auditErrors = {
     retryable: true,
     exposed: 'the service cannot take requests now',
   },
+  AUDIT_CHECKPOINT_INVALID: {
+    message: 'the checkpoint of {instance} is not signed by its key, or not of its log',
+    status: 400,
+    retryable: false,
+  },
+  AUDIT_LOG_FORKED: {
+    message: 'the decision log of {instance} was rewritten: {reason}',
+    hint: 'somebody changed what was recorded; keep the folder, compare it with postern audit verify --against, enrol the instance again',
+    status: 409,
+    retryable: false,
+  },
+  AUDIT_LOG_ROLLED_BACK: {
+    message: 'records at the end of the decision log of {instance} are gone: {reason}',
+    hint: 'its folder was cut or replaced by an older copy; what was received is in postern audit query',
+    status: 409,
+    retryable: false,
+  },
+  AUDIT_LOG_KEY_CHANGED: {
+    message: 'the key of the decision log of {instance} was replaced: {reason}',
+    hint: 'find out who may write in its folder, then enrol the instance again',
+    status: 409,
+    retryable: false,
+  },
+  AUDIT_LOG_REPLACED: {
+    message: 'the decision log of {instance} was broken and begun anew: {reason}',
+    hint: 'look at what was set aside in its folder, then run: postern audit logs --acknowledge {instance}',
+    status: 409,
+    retryable: false,
+  },
+  AUDIT_LOG_SILENT: {
+    message: 'the decision log of {instance} is silent: {reason}',
+    hint: 'look at the sidecar log of that instance: its disk may be full',
+    status: 409,
+    retryable: true,
+  },
 } as const;
 
 export const fail = defineErrors(auditErrors);

@@ -1,7 +1,6 @@
 // The bundle that is being filled: in memory whole (at most 256 entries), on the disk as far as it was flushed. Trusts neither the disk nor
 // the folder: after a failed write, or when somebody touched its files, everything is written again from memory.
 import { fstatSync, renameSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { makePrivateFolder } from '#base/files';
 import { type Disk, moveIfThere, syncFolder } from './disk.ts';
 import { closeQuietly, frameEntry, logFile } from './log-files.ts';
@@ -110,11 +109,9 @@ export function createGrowingBundle(
     },
     seal() {
       close();
-      const [entries, clear] = [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)];
-      moveIfThere(logFile.growingEntries(folder, bundle), entries);
-      moveIfThere(logFile.growingClear(folder, bundle), clear);
-      syncFolder(dirname(entries));
-      syncFolder(dirname(clear));
+      // Their content is durable; a move that a power cut undoes is made again by the recovery.
+      moveIfThere(logFile.growingEntries(folder, bundle), logFile.bundle(folder, bundle));
+      moveIfThere(logFile.growingClear(folder, bundle), logFile.clear(folder, bundle));
     },
     inspect() {
       if (flushed === 0) makePrivateFolder(logFile.growing(folder));

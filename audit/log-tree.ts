@@ -1,7 +1,7 @@
 // A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
 // tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
 import { frameEntry, logFile, readIfThere, splitBundle } from './log-files.ts';
@@ -149,10 +149,13 @@ function knownHashes(folder: string, o: { level: number; total: number; width: n
   return readTile(folder, { level: o.level, index, width: o.width })?.slice(0, o.width);
 }
 
+/** Whole and synced before it has its name; a name that a power cut takes back is written again from what it was made of. */
 function writeFileIn(folder: string, path: string, bytes: Uint8Array): void {
   const file = join(folder, path);
+  const temporary = `${file}.tmp`;
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileAtomic(file, bytes);
+  writeFileSync(temporary, bytes, { mode: 0o600, flush: true });
+  renameSync(temporary, file);
 }
 
 /** Removes tiles that were left partial, and their folders when nothing else is in them. */

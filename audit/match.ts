@@ -4,6 +4,7 @@ import type { DecisionRecord, RecordQuery } from '#wire';
 /** True when the record satisfies every filter that is given; `limit` and `action` are not filters of records. */
 export function matchesRecord(query: RecordQuery, record: DecisionRecord): boolean {
   const time = Date.parse(record.time);
+  if (record.kind === 'heartbeat' && query.reason === undefined && query.id === undefined) return false;
   return (
     (query.since === undefined || time >= query.since) &&
     (query.until === undefined || time < query.until) &&

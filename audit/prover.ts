@@ -2,8 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { messageOf } from '#base/error';
 import { logFile, readIfThere } from './log-files.ts';
+import { openLogKey } from './log-tree.ts';
 import { readCheckpoint } from './merkle/checkpoint.ts';
-import { parseNote } from './merkle/note.ts';
+import { formatVerifierKey, parseNote, rawPublicKey } from './merkle/note.ts';
 import { createTileReader } from './merkle/tile-reader.ts';
 import { proveConsistency } from './merkle/tree.ts';
 
@@ -12,6 +13,8 @@ export interface LogProver {
   checkpoint(): { readonly note: string; readonly size: number; readonly origin: string } | undefined;
   /** The newest one that the witness cosigned. */
   witnessed(): { readonly note: string; readonly size: number; readonly origin: string } | undefined;
+  /** Of the key in the folder, under the origin of the newest checkpoint. */
+  verifierKey(): string;
   /** Base64 hashes that show how the tree of `to` continues the tree of `from`; `undefined` when the tiles are gone. */
   proof(o: { readonly from: number; readonly to: number }): readonly string[] | undefined;
   /** Keeps the witness's line under the checkpoint that it is for. */
@@ -27,6 +30,10 @@ export function createLogProver(folder: string): LogProver {
   return {
     checkpoint: () => read(logFile.checkpoint(folder)),
     witnessed: () => read(logFile.witnessed(folder)),
+    verifierKey() {
+      const name = read(logFile.checkpoint(folder))?.origin ?? '';
+      return formatVerifierKey({ name, kind: 1, publicKey: rawPublicKey(openLogKey(folder)) });
+    },
     proof(range) {
       try {
         const hashes = proveConsistency(range, createTileReader(folder, range.to));

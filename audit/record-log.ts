@@ -69,6 +69,8 @@ export interface RecordLog {
   onCheckpoint(listener: () => void): void;
   /** Called when further records became readable. */
   onAppend(listener: () => void): void;
+  /** Signs a checkpoint of what is durable now, rather than within a second. */
+  sign(): Promise<void>;
   /** Resolves when everything appended so far is durable, or a write has failed (it is tried again later). */
   flush(): Promise<void>;
   /** Flushes once more and closes the file. */
@@ -346,6 +348,10 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     prover: createLogProver(folder),
     onAppend: (listener) => void onAppend.push(listener),
     onCheckpoint: (listener) => void onCheckpoint.push(listener),
+    async sign() {
+      cancelPublish?.();
+      if (engine.isOpen) await sign();
+    },
     async flush() {
       await writing;
       if (queue.length > 0 || losses.pending > 0) await write();

@@ -10,6 +10,8 @@ const selective = 20_000;
 export function queryRecords(sql: DatabaseSync, query: RecordQuery): RecordReply {
   const limit = query.limit ?? defaultLimit;
   const where = createConditions();
+  where.add('row > ?', query.after);
+  if (query.reason === undefined && query.id === undefined) where.add("reason <> 'heartbeat'");
   where.add('time >= ?', query.since);
   where.add('time < ?', query.until);
   where.add('id = ?', query.id);
@@ -21,10 +23,23 @@ export function queryRecords(sql: DatabaseSync, query: RecordQuery): RecordReply
   where.pattern(sql, 'peer', query.peer);
   where.pattern(sql, 'service', query.service);
   where.pattern(sql, 'path', query.path);
+  if (query.after !== undefined) return pageOfRecords(sql, { where, limit, after: query.after });
   const rows = sql
     .prepare(`SELECT instance, body FROM records ${where.text()} ORDER BY time DESC, row DESC LIMIT ?`)
     .all(...where.values, limit + 1);
   return { records: rows.slice(0, limit).reverse().map(recordOf), more: rows.length > limit };
+}
+
+/** In the order in which they were received, so that none is missed however many come meanwhile. */
+function pageOfRecords(
+  sql: DatabaseSync,
+  { where, limit, after }: { where: ReturnType<typeof createConditions>; limit: number; after: number },
+): RecordReply {
+  const rows = sql
+    .prepare(`SELECT row, instance, body FROM records ${where.text()} ORDER BY row LIMIT ?`)
+    .all(...where.values, limit);
+  const next = Number(rows.at(-1)?.row ?? after);
+  return { records: rows.map(recordOf), more: rows.length === limit, next };
 }
 
 /** The kept text, except that the instance is the one that was authenticated. */

@@ -1,14 +1,19 @@
 // The control plane's copy of every proxy's records, and the log of its own events: durable on return, safe to send twice, searchable.
 // Keeps each record's canonical text as it was hashed; the columns beside it only serve to find it.
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { Clock } from '#base/clock';
 import { type Database, openDatabase } from '#base/database';
+import type { Log } from '#base/log';
 import type { ControlEvent, DecisionRecord, EventReply, RecordQuery, RecordReply } from '#wire';
 import { encodeRecord } from './canonical.ts';
 import { createEventLog } from './event-log.ts';
+import { createEventTree } from './event-tree.ts';
 import { createSequences, type Gap } from './gaps.ts';
 import { queryRecords } from './record-query.ts';
 import { createRetention, type RetentionSettings } from './retention.ts';
 import { migrations } from './tables.ts';
+import { createTallies, type TallyQuery, type TallyRow } from './tallies.ts';
+import { type Alarm, createWitness, type Witness } from './witness.ts';
 
 export type { Gap } from './gaps.ts';
 
@@ -16,6 +21,12 @@ export interface RecordStoreOptions extends RetentionSettings {
   /** Usually `<home>/audit.db`; the store opens its own connection. */
   readonly path: string;
   readonly clock: Clock;
+  /** Where the events' Merkle log is kept and what it is called; without it they are in the database only. */
+  readonly eventLog?: { readonly folder: string; readonly origin: () => string; readonly log: Log };
+  /** Who cosigns the logs of proxies; a key that lasts as long as the store by default. */
+  readonly witness?: { readonly name: () => string; readonly key: KeyObject };
+  /** Told once of each alarm about a proxy's log. */
+  readonly onAlarm?: (alarm: Alarm) => void;
 }
 
 export interface RecordStore {
@@ -37,6 +48,9 @@ export interface RecordStore {
   gaps(query?: { readonly instance?: string; readonly declared?: boolean }): readonly Gap[];
   /** Removes what is past its age or the size limit, a bounded piece at a time; true when more is due. Also runs with `add`. */
   prune(): boolean;
+  readonly witness: Witness;
+  /** How often what was decided, by hour. */
+  tally(query: TallyQuery): readonly TallyRow[];
   close(): void;
 }
 
@@ -50,6 +64,13 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
   );
   const sequences = createSequences(sql);
   const events = createEventLog({ sql, clock });
+  const tallies = createTallies(sql);
+  const tree = options.eventLog && createEventTree({ sql, clock, ...options.eventLog });
+  tree?.soon();
+  const witness = createWitness({
+    ...{ database, clock, onAlarm: (alarm) => options.onAlarm?.(alarm) },
+    ...(options.witness ?? { name: () => 'postern/witness', key: generateKeyPairSync('ed25519').privateKey }),
+  });
   const retention = createRetention({ database, clock, settings: options });
   const listeners = new Set<(record: DecisionRecord) => void>();
 
@@ -90,6 +111,7 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
           sequences.note({ instance, record, at: received });
           fresh.push({ ...record, instance });
         }
+        tallies.add(fresh, received);
         sequences.save(instance, received);
       });
       retention.step();
@@ -101,12 +123,22 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    addEvent: (event) => events.add(event),
+    addEvent(event) {
+      const kept = events.add(event);
+      tree?.soon();
+      return kept;
+    },
     events: (query) => events.query(query),
     tailEvents: (listener) => events.tail(listener),
     gaps: (query = {}) => sequences.gaps(query),
     prune: () => retention.prune(),
-    close: () => closeOnce(database),
+    witness,
+    tally: (query) => tallies.query(query),
+    close() {
+      if (!sql.isOpen) return;
+      tree?.close();
+      closeOnce(database);
+    },
   };
 }
 

@@ -63,4 +63,33 @@ export const migrations: readonly string[] = [
   CREATE INDEX events_by_action ON events (action, time);
   CREATE INDEX events_by_actor ON events (actor, time);
   `,
+  `
+  CREATE TABLE witnessed (
+    instance TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    verifier_key TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    checkpoint TEXT NOT NULL,
+    seen INTEGER NOT NULL,
+    alarm TEXT,
+    reason TEXT,
+    -- The checkpoint that contradicts the one above.
+    evidence TEXT
+  ) STRICT, WITHOUT ROWID;
+
+  -- How often what was decided, by hour: questions about millions of records are answered from here.
+  CREATE TABLE tallies (
+    hour INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    service TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, decision, peer, service, rule)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO tallies
+    SELECT time / 3600000, decision, ifnull(peer, ''), ifnull(service, ''), ifnull(rule, reason), count(*)
+    FROM records WHERE reason <> 'heartbeat' GROUP BY 1, 2, 3, 4, 5;
+  `,
 ];

@@ -56,6 +56,36 @@ export const sidecarSettings = {
     }),
     { value: 'DURATION' },
   ),
+  auditMode: setting(
+    s.enum(['count', 'block'], {
+      default: 'count',
+      description: 'when decisions cannot be written: count those that are lost, or block (refuse) requests',
+    }),
+    { value: 'MODE' },
+  ),
+  auditMaskable: setting(
+    s.string({
+      pattern: '^(endpoint|host|path|peer|remote|traceId)(,(endpoint|host|path|peer|remote|traceId))*$',
+      title: 'a list of endpoint, host, path, peer, remote, traceId with commas between',
+      maxLength: 200,
+      default: 'host,path,remote',
+      description: 'fields of decisions that can be erased later without breaking a proof',
+    }),
+    { value: 'FIELDS' },
+  ),
+  auditMaxMegabytes: setting(
+    s.integer({ minimum: 1, maximum: 1_048_576, default: 256, description: 'disk for decisions, in MiB' }),
+    { value: 'N' },
+  ),
+  auditMaxAge: setting(
+    s.string({
+      pattern: durationPattern,
+      title: 'a duration such as 30d',
+      default: '30d',
+      description: 'decisions that the control plane has are removed here after so long',
+    }),
+    { value: 'DURATION' },
+  ),
   unsafeAdminNonLoopback: setting(
     s.boolean({ default: false, description: 'let other machines read the admin page, which has no authentication' }),
     { value: '' },

@@ -140,6 +140,12 @@ export const controlErrors = {
     status: 403,
     retryable: false,
   },
+  LOG_UNKNOWN: {
+    message: 'the log of instance {instance} has no alarm',
+    hint: 'postern audit logs lists them',
+    status: 404,
+    retryable: false,
+  },
   WATCH_FULL: {
     message: 'the server holds as many streams as it may ({limit})',
     hint: 'try again later, or raise the limit',

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
-import { openRecordStore } from '#audit';
+import { openRecordStore, openWitnessKey } from '#audit';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
@@ -81,7 +81,19 @@ async function openParts(o: {
 }): Promise<Parts> {
   const { config, limits, clock, log, cleanup } = o;
   const { home, passphrase } = config;
-  const records = openRecordStore({ path: join(home, 'audit.db'), clock });
+  const trustDomain = (): string => authority.trustDomain;
+  const records = openRecordStore({
+    ...{ path: join(home, 'audit.db'), clock },
+    eventLog: { folder: join(home, 'events'), origin: () => `${trustDomain()}/postern/events`, log },
+    witness: { name: () => `${trustDomain()}/postern/witness`, key: openWitnessKey(join(home, 'witness.pem')) },
+    onAlarm: ({ instance, service, code, reason }) => {
+      log.error(`the decision log of ${instance} is not what it was`, { code, reason, service });
+      events.refuse({
+        ...{ action: 'log.witness', outcome: 'refused', actor: service, subject: instance },
+        ...{ reason: code, details: { reason } },
+      });
+    },
+  });
   cleanup.add(() => records.close());
   const events = createEvents({ records, clock, log, refusalsPerMinute: limits.refusalsPerMinute });
   cleanup.add(() => events.close());
@@ -202,13 +214,22 @@ function follow(o: { home: string; parts: Parts; identity: ServerIdentity; liste
   };
 }
 
-function everySecond({ registry, rotation, events, clock }: Parts): () => void {
+/** Three heartbeats of a proxy's log. */
+const silentMs = 900_000;
+
+function everySecond({ registry, rotation, events, records, clock }: Parts): () => void {
   let disarm = (): void => undefined;
+  let ticks = 0;
+  const isAlive = (instance: string): boolean => {
+    const found = registry.get(instance);
+    return found !== undefined && registry.isLeased(found);
+  };
   const tick = (): void => {
     disarm = clock.after(1_000, tick);
     registry.tick();
     rotation.tick();
     if (events.waiting > 0) events.retry();
+    if (++ticks % 60 === 0) records.witness.watch({ silentMs, isAlive });
   };
   tick();
   return () => {

@@ -38,6 +38,8 @@ export interface DataPlaneOptions {
   readonly random: () => number;
   /** Called once for each exchange or refused connection, after it; must not throw or wait. */
   readonly record: (record: RecordDraft) => void;
+  /** Throws `AUDIT_*` when decisions cannot be recorded and must be: the request is refused with it. By default they always can. */
+  readonly assertRecording?: () => void;
   readonly limits?: Partial<Limits>;
   /** The longest that running exchanges may go on after `drain`. */
   readonly drainMs: number;
@@ -118,6 +120,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
         log.error('a decision record was lost', { id: record.id, reason: messageOf(thrown) });
       }
     },
+    assertRecording: o.assertRecording ?? (() => undefined),
     identity: () => identity,
     local: () => local,
     view: () => view,

@@ -37,6 +37,8 @@ export interface Plane {
   readonly nextId: () => string;
   readonly parseAuthority: (raw: string) => Authority;
   readonly record: (record: RecordDraft) => void;
+  /** Throws `AUDIT_*` when nothing may be served because it could not be recorded. */
+  readonly assertRecording: () => void;
   readonly identity: () => Identity | undefined;
   /** The application beside this proxy, which speaks with its identity. */
   readonly local: () => Peer | undefined;

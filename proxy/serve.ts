@@ -42,6 +42,7 @@ export async function serve(
   const record = open(heard, exchange);
   plane.live.exchanges.add(exchange);
   try {
+    plane.assertRecording();
     await work({ heard, exchange, record });
   } catch (thrown) {
     const fault = isPosternError(thrown)

@@ -1,7 +1,7 @@
 // The life of a sidecar, from an empty folder to a drained exit: lock, identity, record log, data plane, configuration, listeners.
 // It takes no traffic before it has an identity, allows nothing before it has a configuration, and leaves nothing half-started.
 import { networkInterfaces } from 'node:os';
-import { createRecordLog } from '#audit';
+import { createRecordLog, type RecordLogOptions } from '#audit';
 import type { Clock } from '#base/clock';
 import type { Log } from '#base/log';
 import { createMetrics } from '#base/metrics';
@@ -20,6 +20,7 @@ import { type Reporter, startReporter } from './agent/report.ts';
 import { createSnapshots } from './agent/snapshots.ts';
 import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
+import { startWitnessing } from './agent/witness.ts';
 import { type Addresses, createDataPlane, type DataPlaneOptions } from './data-plane.ts';
 
 export interface SidecarConfig {
@@ -43,6 +44,8 @@ export interface SidecarConfig {
   /** The longest that running exchanges may go on after `close`. */
   readonly drainMs: number;
   readonly limits?: DataPlaneOptions['limits'];
+  /** How decisions are recorded; the log's own defaults otherwise. */
+  readonly audit?: Pick<RecordLogOptions, 'mode' | 'maskable' | 'maxBytes' | 'maxAgeMs' | 'heartbeatMs'>;
 }
 
 export interface SidecarDeps {
@@ -122,6 +125,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     origin: `${id.uri.slice('spiffe://'.length)}/${holding.instance}`,
     clock,
     log,
+    ...config.audit,
   });
   undo.defer(() => records.close());
   const dataPlane = (deps.createDataPlane ?? createDataPlane)({
@@ -132,6 +136,9 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     metrics,
     random,
     record: (record) => records.append(record),
+    assertRecording: () => {
+      if (!records.accepting) throw records.refusal();
+    },
     ...(config.limits && { limits: config.limits }),
     drainMs: config.drainMs,
   });
@@ -239,6 +246,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     }),
   });
   const uploader = startUploader({ ...shared, records });
+  const witnessing = startWitnessing({ ...shared, records });
   log.info('the sidecar is serving', { ...addresses, revision: snapshots.revision, ms: clock.now() - startedAt });
 
   const shutDown = async (): Promise<void> => {
@@ -249,7 +257,8 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     // Bans and renewals still count while exchanges run out.
     await dataPlane.drain();
     const cut = new AbortController();
-    const lastWords = [reporter.close(), records.flush().then(() => uploader.close(cut.signal))];
+    const lastRecords = records.flush().then(() => uploader.close(cut.signal));
+    const lastWords = [reporter.close(), lastRecords, lastRecords.then(() => records.sign()).then(() => witnessing.close())];
     await within(clock, lastWordsMs, Promise.allSettled(lastWords));
     cut.abort();
     await undo.disposeAsync();

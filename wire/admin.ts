@@ -109,6 +109,8 @@ export interface ProxyStatus {
   readonly lastReportAt: number;
   readonly notAfter: number;
   readonly connections: { readonly inbound: number; readonly outbound: number };
+  /** Its decision log as it is witnessed; absent before its first checkpoint. `alarm` is an AUDIT_ code. */
+  readonly log?: { readonly size: number; readonly seenAt: number; readonly alarm?: string; readonly reason?: string };
 }
 
 /** GET /v1/identities answers `{ identities: IdentityStatus[] }`, one for each SPIFFE ID ever issued. */
@@ -191,6 +193,12 @@ export const recordQuery = s.object({
   path: s.optional(s.string({ maxLength: 8_192 })),
   id: s.optional(s.string({ maxLength: 64 })),
   action: s.optional(s.string({ maxLength: 64, description: 'events only' })),
+  after: s.optional(
+    s.integer({
+      minimum: 0,
+      description: 'records only: the oldest first, from where `next` of the answer before left off',
+    }),
+  ),
   limit: s.optional(s.integer({ minimum: 1, maximum: 10_000 })),
 });
 export type RecordQuery = Static<typeof recordQuery>;
@@ -198,6 +206,8 @@ export interface RecordReply {
   /** Newest last; `more` when the limit cut the answer. */
   readonly records: readonly DecisionRecord[];
   readonly more: boolean;
+  /** With `after`: what to ask after next. */
+  readonly next?: number;
 }
 export interface EventReply {
   readonly events: readonly ControlEvent[];

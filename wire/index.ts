@@ -65,3 +65,5 @@ export {
   watchRequest,
 } from './snapshot.ts';
 export { wireVersion } from './version.ts';
+export type { CheckpointReply, CheckpointRequest, WitnessedLog, WitnessReply } from './witness.ts';
+export { acknowledgeRequest, checkpointReply, checkpointRequest, tallyQuery } from './witness.ts';

@@ -2,7 +2,7 @@
 import { request } from 'node:https';
 import { formatDuration } from '#base/duration';
 import { connectTls, spiffeIdOf, tlsClientPolicy } from '#spiffe';
-import type { EventReply, RecordReply, StatusReply } from '#wire';
+import type { EventReply, RecordReply, StatusReply, WitnessReply } from '#wire';
 import { serverUrl } from '../api.ts';
 import type { Api, CliContext } from '../context.ts';
 import { readHomeBundle } from '../home.ts';
@@ -85,6 +85,13 @@ export async function checkAudit(context: CliContext): Promise<CheckCategory> {
   const checks = [
     await ask('decision records can be read', () => context.withApi(read('/v1/records?limit=1'))),
     await ask('control-plane events can be read', () => context.withApi(read('/v1/events?limit=1'))),
+    await ask('decision logs of proxies continue what was witnessed', () =>
+      context.withApi(async (api) => {
+        const { logs } = await api.call<WitnessReply>({ method: 'GET', path: '/v1/logs' });
+        const [bad] = logs.filter(({ alarm }) => alarm !== undefined);
+        return bad && failure(`${bad.instance}: ${bad.alarm}: ${bad.reason}`, 'postern audit logs; then docs/audit.md');
+      }),
+    ),
   ];
   return { categoryName: 'audit', checks };
 }

@@ -1,5 +1,6 @@
 // `postern sidecar`: one proxy beside one instance. Imports nothing that a sidecar does not run: commander only as a type.
 import type { Command } from 'commander';
+import type { MaskableField } from '#audit';
 import { parseDuration } from '#base/duration';
 import { readPrivateFile } from '#base/files';
 import { sidecarConfig, sidecarSettings } from '#config';
@@ -63,6 +64,12 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
     labels: config.labels ?? {},
     // The schema has refused whatever is no duration.
     drainMs: parseDuration(config.drain) as number,
+    audit: {
+      mode: config.auditMode,
+      maskable: config.auditMaskable.split(',') as MaskableField[],
+      maxBytes: config.auditMaxMegabytes * 2 ** 20,
+      maxAgeMs: parseDuration(config.auditMaxAge) as number,
+    },
   };
   await runUntilStopped(context, {
     start: () => startSidecar(settings, { clock, log }),

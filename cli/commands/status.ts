@@ -22,8 +22,10 @@ async function runStatus(context: CliContext): Promise<void> {
     `${reply.server.trustDomain}, revision ${reply.server.revision}, server up ${ago(reply.server.startedAt, clock.now()).replace(' ago', '')}`,
   );
   output.data(reply, statusTable(reply.proxies, clock.now()));
-  for (const proxy of reply.proxies)
-    if (proxy.refusal) output.warn(`${proxy.instance} refused revision ${proxy.wanted}: ${proxy.refusal}`);
+  for (const { instance, refusal, wanted, log } of reply.proxies) {
+    if (refusal) output.warn(`${instance} refused revision ${wanted}: ${refusal}`);
+    if (log?.alarm) output.warn(`the decision log of ${instance} is not what it was (${log.alarm}): ${log.reason}`);
+  }
 }
 
 const tones: Readonly<Record<ProxyStatus['sync'], Tone>> = {

@@ -35,12 +35,12 @@ export function registerRoutes(app: App, options: RoutesOptions): void {
   bundleRoutes(app, { authority });
   watchRoutes(app, { watchers });
   reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.tick() });
-  recordRoutes(app, { records, tails, recordBytes: limits.recordBytes });
+  recordRoutes(app, { records, events, tails, recordBytes: limits.recordBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
   resourceRoutes(app, { resources, events, applyBytes: limits.applyBytes });
   identityRoutes(app, { authority });
   banRoutes(app, { authority });
   caRoutes(app, { authority, onRotation: (what) => what === 'issuing' && watchers.askToRenew() });
-  statusRoutes(app, { registry, snapshots, server });
+  statusRoutes(app, { registry, snapshots, witness: records.witness, server });
   healthRoutes(app, { metrics, problems });
 }

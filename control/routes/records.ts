@@ -1,18 +1,30 @@
 // Decision records: handed in by proxies, each its own only; asked for and followed by admins.
 import type { RecordStore } from '#audit';
-import { type RecordReceipt, recordBatch, recordQuery } from '#wire';
+import {
+  acknowledgeRequest,
+  type CheckpointReply,
+  checkpointRequest,
+  type RecordReceipt,
+  recordBatch,
+  recordQuery,
+  tallyQuery,
+  type WitnessReply,
+} from '#wire';
 import type { App } from '../app.ts';
+import { actorOf } from '../caller.ts';
 import { fail } from '../errors.ts';
+import type { Events } from '../events.ts';
 import { readMessage, readQuery } from '../message.ts';
 import type { Tails } from '../tails.ts';
 
 export interface RecordRoutes {
   readonly records: RecordStore;
+  readonly events: Events;
   readonly recordBytes: number;
   readonly tails: Tails;
 }
 
-export function recordRoutes(app: App, { records, recordBytes, tails }: RecordRoutes): void {
+export function recordRoutes(app: App, { records, events, recordBytes, tails }: RecordRoutes): void {
   app.post(
     '/v1/proxy/records',
     { bodyLimit: recordBytes, config: { caller: 'proxy' } },
@@ -27,6 +39,25 @@ export function recordRoutes(app: App, { records, recordBytes, tails }: RecordRo
       return { through: records.add(caller.instance, batch) };
     },
   );
+  app.post('/v1/proxy/checkpoint', { config: { caller: 'proxy' } }, async (request): Promise<CheckpointReply> => {
+    const { caller } = request;
+    if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
+    const { instance, svid } = caller;
+    return records.witness.add({ instance, service: svid.id.uri }, readMessage(checkpointRequest, request.body));
+  });
+  app.get('/v1/logs', { config: { caller: 'admin' } }, async (): Promise<WitnessReply> => {
+    const { witness } = records;
+    return { witness: witness.verifierKey, logs: witness.logs() };
+  });
+  app.post('/v1/logs/acknowledge', { config: { caller: 'admin', action: 'log.acknowledge' } }, async (request) => {
+    const { instance } = readMessage(acknowledgeRequest, request.body);
+    if (!records.witness.acknowledge(instance)) throw fail('LOG_UNKNOWN', { instance });
+    events.record({ action: 'log.acknowledge', outcome: 'done', actor: actorOf(request.caller), subject: instance });
+    return {};
+  });
+  app.get('/v1/records/top', { config: { caller: 'admin' } }, async (request) => ({
+    rows: records.tally(readQuery(tallyQuery, request.query)),
+  }));
   app.get('/v1/records', { config: { caller: 'admin' } }, async (request) =>
     records.query(readQuery(recordQuery, request.query)),
   );

@@ -89,6 +89,7 @@ export interface ProxyOptions {
   readonly identity?: Identity;
   readonly upstreams?: readonly string[];
   readonly drainMs?: number;
+  readonly assertRecording?: () => void;
   /** Without a first snapshot. */
   readonly bare?: boolean;
 }
@@ -111,6 +112,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     random: Math.random,
     drainMs: o.drainMs ?? 1_000,
     ...(o.limits && { limits: o.limits }),
+    ...(o.assertRecording && { assertRecording: o.assertRecording }),
     record: (record) => {
       records.push(record);
       for (const one of waiting.splice(0)) records.length >= one.count ? one.resolve(records) : waiting.push(one);
