@@ -7,6 +7,7 @@ import { sidecarConfig, sidecarSettings } from '#config';
 import type { Sidecar } from '#proxy';
 import type { CliContext, ContextControl } from '../context.ts';
 import { examples } from '../help.ts';
+import { giveBackMemory } from '../memory.ts';
 import {
   addSettings,
   type Flags,
@@ -74,6 +75,7 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
   await runUntilStopped(context, {
     start: () => startSidecar(settings, { clock, log }),
     ready: ({ addresses, service, instance }) => {
+      giveBackMemory();
       output.item(
         { ready: true, pid: process.pid, home, service, instance, app: config.app, ...addresses },
         describe(addresses, config.app),
