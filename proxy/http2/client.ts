@@ -261,6 +261,11 @@ class ClientStream extends LinkStream implements Upstream {
     this.#fail({ kind: 'invalid', reason }, false);
   }
 
+  onOverflow(): void {
+    this.reset(errorCode.flowControl);
+    this.#fail({ kind: 'invalid', reason: 'it opens a window too far' }, false);
+  }
+
   protected onOverdue(what: 'stalled' | 'idle'): void {
     this.#timeOut(what === 'stalled' ? this.#limits.writeMs : this.#limits.streamMs);
   }

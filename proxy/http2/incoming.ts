@@ -180,8 +180,8 @@ export class Incoming implements FrameSink {
       case frameType.settings:
         return flags & flag.ack ? link.onSettingsAck() : this.#settingsChanged(bytes, from, to);
       case frameType.ping:
-        if (flags & flag.ack) return link.onPingAck(bytes, from);
         this.#pings.spend(link.time);
+        if (flags & flag.ack) return link.onPingAck(bytes, from);
         return link.outgoing.writePong(bytes, from);
       case frameType.goaway:
         return this.#goaway(read32(bytes, from) & largestWindow, read32(bytes, from + 4));
@@ -315,7 +315,7 @@ export class Incoming implements FrameSink {
       const stream = link.streams.get(id);
       if (!stream) return this.#late(id, { mayEnded: true, costs: true });
       stream.sendWindow += more;
-      if (stream.sendWindow > largestWindow) overflow('the window of a stream is too large');
+      if (stream.sendWindow > largestWindow) return stream.onOverflow();
     }
     if (link.waiting.size > 0) link.pump();
   }

@@ -93,8 +93,6 @@ export class Link implements ConnectionHandler {
   #settingsSentAt: number;
   #alivePingAt = 0;
   #drainPingAt = 0;
-  /** PING frames of ours that are not answered. */
-  #pings = 0;
   #isFinished = false;
 
   constructor(options: LinkOptions) {
@@ -188,7 +186,7 @@ export class Link implements ConnectionHandler {
     // Two steps: first that this will end, then, after a round trip, which streams were the last.
     this.outgoing.writeGoaway(largestWindow, errorCode.none);
     this.#drainPingAt = this.time || 1;
-    this.#ping(drainPing);
+    this.outgoing.writePing(0, drainPing, 0);
     this.#wake();
   }
 
@@ -229,8 +227,6 @@ export class Link implements ConnectionHandler {
   }
 
   onPingAck(bytes: Buffer, from: number): void {
-    if (this.#pings === 0) throw new LinkError(errorCode.protocol, 'a PING was acknowledged that nobody sent');
-    this.#pings--;
     if (this.#drainPingAt > 0 && bytes.compare(drainPing, 0, 8, from, from + 8) === 0) this.#lastGoaway();
   }
 
@@ -346,7 +342,7 @@ export class Link implements ConnectionHandler {
     if (this.streams.size > 0 || !this.isServer) {
       if (this.#alivePingAt === 0 && now - this.#readAt > pingMs) {
         this.#alivePingAt = now;
-        this.#ping(alivePing);
+        this.outgoing.writePing(0, alivePing, 0);
       }
     }
     if (this.streams.size > 0 || this.isLeaving) return;
@@ -360,11 +356,6 @@ export class Link implements ConnectionHandler {
         : Math.min(idleAt, this.#readAt + Math.max(pingMs, this.#alivePingAt + pingAckMs - this.#readAt));
       this.connection.deadline = Math.max(now + tickMs, next);
     }
-  }
-
-  #ping(payload: Buffer): void {
-    this.#pings++;
-    this.outgoing.writePing(0, payload, 0);
   }
 
   #giveUp(reason: string, limit: string): void {

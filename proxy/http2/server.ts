@@ -212,6 +212,12 @@ class ServerStream extends LinkStream implements Downstream {
     this.#fail(fail('HTTP_BODY_INVALID', { reason }));
   }
 
+  onOverflow(): void {
+    this.link.countReset();
+    this.reset(errorCode.flowControl);
+    this.#gone();
+  }
+
   protected onOverdue(what: 'stalled' | 'idle'): void {
     const { limits, onLimit } = this.#o;
     onLimit(what === 'stalled' ? 'write' : 'stream');

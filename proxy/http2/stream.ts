@@ -76,6 +76,8 @@ export abstract class LinkStream {
   abstract onBlock(block: HeaderBlock): void;
   /** What came breaks the rules of a message; only this stream is concerned. May throw `LinkError`. */
   abstract onMalformed(reason: string): void;
+  /** Its window was opened too far. May throw `LinkError`. */
+  abstract onOverflow(): void;
   /** A time limit has passed: bytes wait for a window that does not open, or no byte moves either way. */
   protected abstract onOverdue(what: 'stalled' | 'idle'): void;
 

@@ -25,7 +25,8 @@ export interface Heard {
   readonly id: number;
   /** Pseudo-header fields and others, sorted, without those that a codec keeps in a form of its own. */
   readonly fields: string;
-  readonly body: string;
+  /** With its trailers; `undefined` when no body was declared, so that nobody looks at what comes after the head. */
+  readonly body: string | undefined;
 }
 
 export interface Reading {
@@ -92,7 +93,9 @@ function* flat(fields: readonly string[]): Generator<[string, string]> {
 export function readOurServer(chunks: readonly Buffer[]): Reading {
   const { connection, written } = fakeConnection();
   const kept = keep();
-  const bodies = new Map<number, { fields: string; body: string; isWhole: boolean }>();
+  // Answered, and then reset, a moment later.
+  const aborted = new Set<number>();
+  const bodies = new Map<number, { fields: string; body: string; isWhole: boolean; isBodyless: boolean }>();
   const link = serveOn(
     connection,
     (exchange, head) => {
@@ -104,17 +107,23 @@ export function readOurServer(chunks: readonly Buffer[]): Reading {
       ];
       if (raw.target !== '') pseudo.push([':path', raw.target]);
       if (raw.protocol !== undefined) pseudo.push([':protocol', raw.protocol]);
-      const entry = { fields: listed([...pseudo, ...flat(raw.fields)]), body: '', isWhole: head.length === 0 };
+      const entry = {
+        fields: listed([...pseudo, ...flat(raw.fields)]),
+        body: '',
+        isWhole: head.length === 0,
+        isBodyless: head.length === 0,
+      };
       bodies.set(id, entry);
       return {
         ...left,
+        abort: () => void aborted.add(id),
         data(bytes) {
           entry.body += bytes.toString('latin1');
           return true;
         },
         end(trailers) {
           entry.isWhole = true;
-          entry.body += trailers.length > 0 ? `|${listed(flat(trailers))}` : '';
+          entry.body += `|${listed(flat(trailers))}`;
         },
       };
     },
@@ -122,14 +131,17 @@ export function readOurServer(chunks: readonly Buffer[]): Reading {
     kept,
   );
   const taken = feed(connection, chunks, () => link.link.isOver);
+  for (const [id, entry] of bodies)
+    if (entry.isBodyless) entry.isWhole = link.link.streams.get(id)?.isReceived === true;
   const fault = kept.faults[0]?.message;
   const frames = framesIn(Buffer.concat(written));
+  const resets = new Set([...aborted, ...resetsIn(frames)]);
   connection.handler.closed();
   if (link.link.streams.size > 0) throw new Error('streams outlive their connection');
   const whole = [...bodies]
     .filter(([, { isWhole }]) => isWhole)
-    .map(([id, { fields, body }]) => ({ id, fields, body }));
-  return { whole, chunks: taken, fault, written: frames, resets: resetsIn(frames) };
+    .map(([id, { fields, body, isBodyless }]) => ({ id, fields, body: isBodyless ? undefined : body }));
+  return { whole, chunks: taken, fault, written: frames, resets };
 }
 
 /** What our client side understands, with `requests` calls made at first. Throws unless each of them ends exactly once. */
@@ -152,7 +164,7 @@ export function readOurClient(chunks: readonly Buffer[], requests: readonly stri
         end: (trailers) => {
           answer.ends++;
           answer.isWhole = true;
-          answer.body += trailers.length > 0 ? `|${listed(flat(trailers))}` : '';
+          answer.body += `|${listed(flat(trailers))}`;
         },
         abort: () => answer.ends++,
         pauseRequest: () => undefined,
@@ -195,10 +207,12 @@ function resetsIn(frames: readonly Frame[]): Set<number> {
   return new Set(frames.filter(({ type }) => type === types.reset).map(({ id }) => id));
 }
 
-/** What Node treats in ways of its own, beside nghttp2: GOAWAY ends its sessions early, and some extensions have rules of theirs. */
+/** What Node treats in ways of its own: GOAWAY ends its sessions early, PING answers must be asked for, some extensions have their rules. */
 export function isNodesOwn(chunks: readonly Buffer[], skip: number): boolean {
   const own: readonly number[] = [types.goaway, 0x0a, 0x0c, 0x10];
-  return framesIn(Buffer.concat(chunks).subarray(skip)).some(({ type }) => own.includes(type));
+  return framesIn(Buffer.concat(chunks).subarray(skip)).some(
+    ({ type, flags }) => own.includes(type) || (type === types.ping && (flags & 1) === 1),
+  );
 }
 
 /** Streams that the sender itself resets. */
@@ -239,15 +253,17 @@ async function settle(): Promise<void> {
 export async function readNodeServer(chunks: readonly Buffer[]): Promise<Reading> {
   const wire = new Wire();
   const server = http2.createServer({ maxHeaderListPairs: 200, settings: { maxConcurrentStreams: 100 } });
-  const heard = new Map<number, { fields: string; body: string; isWhole: boolean }>();
+  const heard = new Map<number, { fields: string; body: string; trailers: string; isWhole: boolean }>();
   let fault: string | undefined;
   const note = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'ERR_HTTP2_ERROR') fault ??= error.message;
   };
   server.on('stream', (stream: http2.ServerHttp2Stream, headers, flags, raw: string[]) => {
-    const pairs = [...flat(raw)].filter(([name]) => name !== ':scheme');
+    const pairs = [...flat(raw)].filter(([name]) => name !== ':scheme' && name !== 'cookie');
+    const cookies = [...flat(raw)].filter(([name]) => name === 'cookie').map(([, value]) => value);
+    if (cookies.length > 0) pairs.push(['cookie', cookies.join('; ')]);
     if (headers[':authority'] === undefined) pairs.push([':authority', String(headers.host)]);
-    const entry = { fields: listed(pairs), body: '', isWhole: (flags & 1) !== 0 };
+    const entry = { fields: listed(pairs), body: '', trailers: '', isWhole: (flags & 1) !== 0 };
     heard.set(stream.id!, entry);
     listenTo(stream, entry);
   });
@@ -259,7 +275,9 @@ export async function readNodeServer(chunks: readonly Buffer[]): Promise<Reading
   const frames = framesIn(Buffer.concat(wire.written));
   fault ??= goawayIn(frames);
   wire.destroy();
-  const whole = [...heard].filter(([, { isWhole }]) => isWhole).map(([id, { fields, body }]) => ({ id, fields, body }));
+  const whole = [...heard]
+    .filter(([, { isWhole }]) => isWhole)
+    .map(([id, { fields, body, trailers }]) => ({ id, fields, body: `${body}|${trailers}` }));
   return { whole, chunks: chunks.length, fault, written: frames, resets: resetsIn(frames) };
 }
 
@@ -272,7 +290,7 @@ export async function readNodeClient(chunks: readonly Buffer[], requests: readon
     if (error.code === 'ERR_HTTP2_ERROR') fault ??= error.message;
   });
   const heard = requests.map((method, index) => {
-    const entry = { id: index * 2 + 1, fields: '', body: '', isWhole: false };
+    const entry = { id: index * 2 + 1, fields: '', body: '', trailers: '', isWhole: false };
     const stream = session.request({ ':method': method, ':path': '/' }, { endStream: true });
     stream.on('response', (_, flags, raw: string[]) => {
       entry.fields = listed(flat(raw));
@@ -288,7 +306,9 @@ export async function readNodeClient(chunks: readonly Buffer[], requests: readon
   session.destroy();
   wire.destroy();
   return {
-    whole: heard.filter(({ isWhole }) => isWhole).map(({ id, fields, body }) => ({ id, fields, body })),
+    whole: heard
+      .filter(({ isWhole }) => isWhole)
+      .map(({ id, fields, body, trailers }) => ({ id, fields, body: `${body}|${trailers}` })),
     chunks: chunks.length,
     fault,
     written: frames,
@@ -296,14 +316,14 @@ export async function readNodeClient(chunks: readonly Buffer[], requests: readon
   };
 }
 
-function listenTo(stream: http2.Http2Stream, entry: { body: string; isWhole: boolean }): void {
+function listenTo(stream: http2.Http2Stream, entry: { body: string; trailers: string; isWhole: boolean }): void {
   stream.on('error', () => undefined);
   stream.on('data', (bytes: Buffer) => {
     entry.body += bytes.toString('latin1');
   });
   stream.on('trailers', (_: object, __: number, raw: string[]) => {
     const kept = listed([...flat(raw)].filter(([name]) => !untrailed.test(name)));
-    entry.body += kept === '' ? '' : `|${kept}`;
+    entry.trailers = kept;
   });
   stream.on('end', () => {
     if (!stream.rstCode) entry.isWhole = true;
@@ -529,11 +549,68 @@ const anyMutation: fc.Arbitrary<Mutation> = fc.oneof(
   ),
 );
 
-/** Chunks of bytes, mostly one for each frame: well-formed at first, then perhaps damaged. */
-function session(start: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer[]> {
+/** Streams that keep to the rules, their frames mixed: head, perhaps body, perhaps trailers. */
+function calmFrames(start: fc.Arbitrary<Buffer>, isServer: boolean): fc.Arbitrary<Buffer[]> {
+  const fields = fc.array(
+    fc.tuple(
+      fc.constantFrom(0x00, 0x10, 0x40),
+      fc.constantFrom('x-a', 'x-b', 'cookie', 'accept', 'content-type', 'te', 'trailer', 'server', 'vary'),
+      fc.constantFrom('a', 'b=c', 'trailers', 'text/plain', '', 'trailers'),
+    ),
+    { maxLength: 4 },
+  );
+  const stream = fc
+    .tuple(start, fields, fc.array(anyData, { maxLength: 3 }), fc.option(fields, { freq: 3 }), fc.boolean())
+    .map(([first, rest, bodies, trailers, isDeclared]) => (id: number): Buffer[] => {
+      const size = bodies.reduce((sum, { length }) => sum + length, 0);
+      const said = [...rest.map(([kind, name, value]) => literal(kind, name, name === 'te' ? 'trailers' : value))];
+      if (isDeclared && bodies.length > 0) said.push(literal(0, 'content-length', String(size)));
+      const ends = bodies.length === 0 && trailers === null;
+      const frames = [frame(types.headers, ends ? 5 : 4, id, Buffer.concat([first, ...said]))];
+      for (const [index, text] of bodies.entries())
+        frames.push(frame(types.data, index === bodies.length - 1 && trailers === null ? 1 : 0, id, text));
+      if (trailers) {
+        const block = trailers.map(([kind, name, value]) => literal(kind, name, name === 'te' ? 'trailers' : value));
+        frames.push(frame(types.headers, 5, id, Buffer.concat(block)));
+      }
+      return frames;
+    });
+  const between = fc.constantFrom(
+    frame(types.ping, 0, 0, 'ping1234'),
+    frame(types.window, 0, 0, u32(100)),
+    frame(types.settings, 0, 0, setting(4, 70_000)),
+    frame(types.settings, 0, 0, setting(1, 100)),
+    frame(types.settings, 1, 0),
+    frame(0x77, 3, 0, 'unknown'),
+  );
   return fc
     .tuple(
-      fc.array(anyFrame(start), { minLength: 1, maxLength: 12 }),
+      fc.array(stream, { minLength: 1, maxLength: isServer ? 3 : 4 }),
+      fc.array(fc.nat()),
+      fc.array(between, { maxLength: 3 }),
+    )
+    .map(([streams, order, extras]) => {
+      const queues = streams.map((make, index) => make(index * 2 + 1));
+      const heads = queues.map((queue) => queue.shift()!);
+      const frames = [...heads];
+      for (const pick of order) {
+        const open = queues.filter(({ length }) => length > 0);
+        if (open.length > 0) frames.push(open[pick % open.length]!.shift()!);
+      }
+      frames.push(...queues.flat());
+      for (const [index, extra] of extras.entries()) frames.splice((order[index] ?? 0) % (frames.length + 1), 0, extra);
+      return frames;
+    });
+}
+
+/** Chunks of bytes, mostly one for each frame: well-formed at first, then perhaps damaged. */
+function session(start: fc.Arbitrary<Buffer>, calm: fc.Arbitrary<Buffer[]>): fc.Arbitrary<Buffer[]> {
+  return fc
+    .tuple(
+      fc.oneof(
+        { weight: 2, arbitrary: calm },
+        { weight: 1, arbitrary: fc.array(anyFrame(start), { minLength: 1, maxLength: 12 }) },
+      ),
       fc.array(anyMutation, { maxLength: 2 }),
       fc.nat(3),
       fc.array(fc.nat(), { maxLength: 3 }),
@@ -553,8 +630,13 @@ function session(start: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer[]> {
 const hello = frame(types.settings, 0, 0);
 export const clientSessions = session(
   fc.constantFrom(good.get!, good.get!, good.post!, good.post!, good.head!, good.empty!),
+  calmFrames(fc.constantFrom(good.get!, good.post!, good.head!), false),
 ).map((chunks) => [Buffer.concat([magic, hello]), ...chunks]);
-export const serverSessions = session(fc.constantFrom(good.ok!, good.ok!, good.ok!, good.informed!, good.empty!)).map(
-  (chunks) => [hello, ...chunks],
-);
-export const anyMethods = fc.array(fc.constantFrom('GET', 'GET', 'HEAD', 'OPTIONS'), { minLength: 1, maxLength: 3 });
+export const serverSessions = session(
+  fc.constantFrom(good.ok!, good.ok!, good.ok!, good.informed!, good.empty!),
+  calmFrames(fc.constant(good.ok!), true),
+).map((chunks) => [hello, ...chunks]);
+export const anyMethods = fc.array(fc.constantFrom('GET', 'GET', 'GET', 'OPTIONS', 'HEAD'), {
+  minLength: 1,
+  maxLength: 3,
+});

@@ -61,8 +61,14 @@ async function agree(
   const [mine, theirs] = [ours(accepted), await node(accepted)];
   // What comes for a stream that we have reset is nothing to us; nghttp2 may still look at it.
   if (mine.fault === undefined && mine.resets.size === 0) expect(theirs.fault).toBeUndefined();
+  // Where we end a stream Node may end its session, and all that has not been read with it.
+  else if (theirs.fault !== undefined) return;
   const gone = resetBySender(accepted, skip);
-  for (const message of mine.whole) if (!gone.has(message.id)) expect(theirs.whole).toContainEqual(message);
+  for (const { id, fields, body } of mine.whole) {
+    if (gone.has(id)) continue;
+    const same = theirs.whole.find((each) => each.id === id);
+    expect(same).toMatchObject({ id, fields, ...(body !== undefined && { body }) });
+  }
 }
 
 describe('beside nghttp2', () => {

@@ -101,7 +101,6 @@ describe('floods', () => {
 
   test.each([
     ['WINDOW_UPDATE of nothing', (id: number) => frame(types.window, 0, id, u32(0)), codes.protocol],
-    ['WINDOW_UPDATE past the largest window', (id: number) => frame(types.window, 0, id, u32(0x7fffffff)), codes.flow],
     ['DATA after the end', (id: number) => frame(types.data, 0, id, 'x'), codes.closed],
     ['HEADERS after the end', (id: number) => request(id), codes.closed],
     ['PRIORITY of a wrong size', (id: number) => frame(types.priority, 0, id, 'four'), codes.size],
@@ -118,6 +117,22 @@ describe('floods', () => {
     expect(await goaway(raw)).toBe(code);
     await raw.closed();
     expect(seen).toEqual({ started: 1, aborted: 1 });
+  });
+
+  test('P2: windows opened too far, to make us reset, are rationed, and the work is cancelled', async () => {
+    const seen = { started: 0, aborted: 0 };
+    const [raw] = await attack(silent(seen));
+    raw.send(request(1), frame(types.window, 0, 1, u32(0x7fffffff)));
+    expect(await reset(raw, 1)).toBe(codes.flow);
+    expect(seen).toEqual({ started: 1, aborted: 1 });
+    raw.send(
+      repeat(1_000, (index) =>
+        Buffer.concat([request(odd(index + 1)), frame(types.window, 0, odd(index + 1), u32(0x7fffffff))]),
+      ),
+    );
+    expect(await goaway(raw)).toBe(codes.calm);
+    expect(seen.started).toBeLessThan(200);
+    expect(seen.aborted).toBe(seen.started);
   });
 
   test('P2: bodies that are malformed, to make us reset, are rationed', async () => {
