@@ -22,6 +22,7 @@ describe('whatever goes wrong is a denial', () => {
       decide: () => {
         throw new TypeError('undefined is not a function');
       },
+      forPeer: () => broken,
     };
     const verdict = authorize({ program: broken, from, to, port: 80, head: headOf([]) });
     expect(verdict).toMatchObject({
