@@ -14,7 +14,7 @@ export interface LinkLimits {
   readonly mostStreamWindow: number;
   /** The same for all streams of the connection: the most that it ever holds in memory here. */
   readonly connectionWindow: number;
-  /** Payload of one frame to us. */
+  /** Payload of one frame to us. Larger ones than the default save nothing measurable. */
   readonly frameBytes: number;
   /** Encoded header block with its continuations, and how many of those. */
   readonly blockBytes: number;
@@ -44,7 +44,7 @@ export const defaultLinkLimits: LinkLimits = {
   streamWindow: 262_144,
   mostStreamWindow: 4_194_304,
   connectionWindow: 16_777_216,
-  frameBytes: 65_536,
+  frameBytes: 16_384,
   blockBytes: 65_536,
   continuations: 8,
   settingsMs: 10_000,

@@ -473,9 +473,15 @@ function integerBytes(value: number): number[] {
 export const get = { ':method': 'GET', ':scheme': 'http', ':path': '/', ':authority': 'example.org' };
 export const post = { ...get, ':method': 'POST' };
 
-/** A request in one HEADERS frame; `end` ends the stream with it. */
+/** A request in one HEADERS frame, and CONTINUATION when it needs more; `end` ends the stream with it. */
 export function request(id: number, fields: Parameters<typeof block>[0] = get, end = true): Buffer {
-  return frame(types.headers, end ? 5 : 4, id, block(fields));
+  const all = block(fields);
+  const first = all.subarray(0, 16_384);
+  if (first.length === all.length) return frame(types.headers, end ? 5 : 4, id, all);
+  return Buffer.concat([
+    frame(types.headers, end ? 1 : 0, id, first),
+    frame(types.continuation, 4, id, all.subarray(16_384)),
+  ]);
 }
 
 export interface Frame {
