@@ -1,8 +1,16 @@
 // Decision records: written by proxies without holding up a request, kept and searched by the control plane. Knows no policy and no proxy.
 export { canonicalJson, encodeRecord } from './canonical.ts';
+export type { ReceiptCheck } from './check-receipt.ts';
+export { checkReceipt } from './check-receipt.ts';
 export type { MaskableField } from './entry.ts';
 export { entryOfRecord, maskableFields } from './entry.ts';
 export { auditErrors } from './errors.ts';
+export type { ExportFormat } from './formats.ts';
+export { exportFormats, formatRecords, headOf } from './formats.ts';
+export type { FoundRecord } from './log-folders.ts';
+export { findLogs, findRecord, keyBeside, receiptOf } from './log-folders.ts';
+export type { MaskOptions } from './mask.ts';
+export { maskLog } from './mask.ts';
 export { matchesRecord } from './match.ts';
 export { formatVerifierKey, type NoteKey, parseVerifierKey } from './merkle/note.ts';
 export type { LogProver } from './prover.ts';
@@ -10,6 +18,8 @@ export type { RecordLog, RecordLogOptions, RecordMode } from './record-log.ts';
 export { createRecordLog } from './record-log.ts';
 export type { Gap, RecordStore, RecordStoreOptions } from './record-store.ts';
 export { openRecordStore } from './record-store.ts';
+export type { Deliver, ShipOptions } from './ship.ts';
+export { deliverToFile, deliverToOtlp, shipRecords } from './ship.ts';
 export type { TallyQuery, TallyRow } from './tallies.ts';
 export type { LogFault, LogVerdict } from './verify-log.ts';
 export { verifyLog } from './verify-log.ts';

@@ -1,7 +1,9 @@
 // How decisions and events look to a person: one row each, or every field of one. Says nothing that is not in the record.
-import type { ControlEvent, DecisionRecord } from '#wire';
+import type { TallyRow } from '#audit';
+import type { ControlEvent, DecisionRecord, WitnessedLog } from '#wire';
 import { cleanLine, type Tone } from './paint.ts';
 import type { Cell, Table } from './table.ts';
+import { ago } from './when.ts';
 
 export const recordColumns = [
   'TIME',
@@ -54,6 +56,30 @@ export function eventRow(event: ControlEvent, trustDomain: string): Cell[] {
     reason,
     details.join(' '),
   ];
+}
+
+export const tallyColumns = {
+  'denied-pairs': ['COUNT', 'PEER', 'SERVICE', 'DECISION'],
+  rules: ['COUNT', 'RULE', 'DECISION'],
+  hours: ['COUNT', 'HOUR', 'DECISION'],
+} as const;
+
+export function tallyRow(
+  { count, decision, peer, service, rule, hour }: TallyRow,
+  o: { readonly by: keyof typeof tallyColumns; readonly trustDomain: string },
+): Cell[] {
+  const decided = { text: decision, tone: tones[decision] ?? 'dim' } as const;
+  if (o.by === 'denied-pairs')
+    return [count, shortName(peer, o.trustDomain), shortName(service, o.trustDomain), decided];
+  return [count, o.by === 'rules' ? rule : hour, decided];
+}
+
+export const logColumns = ['SERVICE', 'INSTANCE', 'RECORDS', 'SEEN', 'ALARM', 'KEY'] as const;
+
+export function logRow(log: WitnessedLog, o: { readonly trustDomain: string; readonly now: number }): Cell[] {
+  const { service, instance, size, seenAt, alarm, verifierKey } = log;
+  const state = alarm === undefined ? ({ text: '-', tone: 'dim' } as const) : ({ text: alarm, tone: 'bad' } as const);
+  return [shortName(service, o.trustDomain), instance, size, ago(seenAt, o.now), state, verifierKey];
 }
 
 /** Every field of one value, one a row. */

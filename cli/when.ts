@@ -1,5 +1,6 @@
 // Times as tables show them.
-import { formatDuration } from '#base/duration';
+import { formatDuration, parseDuration } from '#base/duration';
+import { fail } from './errors.ts';
 import type { Cell } from './table.ts';
 
 /** `5m ago`, `now`. */
@@ -18,4 +19,17 @@ export function left({ notBefore, notAfter, now }: { notBefore?: number; notAfte
 /** RFC 3339 in UTC, to the second. */
 export function utc(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
+}
+
+/** Epoch milliseconds of how long ago (`10m`) or of an RFC 3339 time; throws `CLI_USAGE`. */
+export function timeOf(text: string, option: string, now: number): number {
+  const ago = parseDuration(text);
+  if (ago !== undefined) return now - ago;
+  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time))
+    throw fail('CLI_USAGE', {
+      problem: `${option} ${text} is not a time`,
+      fix: 'write how long ago, such as 10m or 7d, or a time such as 2026-01-31T08:00:00Z',
+    });
+  return time;
 }

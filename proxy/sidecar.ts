@@ -1,15 +1,16 @@
 // The life of a sidecar, from an empty folder to a drained exit: lock, identity, record log, data plane, configuration, listeners.
 // It takes no traffic before it has an identity, allows nothing before it has a configuration, and leaves nothing half-started.
 import { networkInterfaces } from 'node:os';
-import { createRecordLog, type RecordLogOptions } from '#audit';
+import { createRecordLog, type RecordLogOptions } from '#audit/log';
 import type { Clock } from '#base/clock';
+import { formatHostPort, type HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import { createMetrics } from '#base/metrics';
 import { readVersion } from '#base/version';
 import type { InstanceFacts } from '#wire';
 import { createChannel } from '#wire/channel';
 import { openAdmin, openHealth } from './admin.ts';
-import { advertised, formatHostPort, type HostPort, parseHostPort, parseTarget } from './agent/address.ts';
+import { advertised, readAddress, readTarget } from './agent/address.ts';
 import { type Holding, openSidecarFolder } from './agent/disk.ts';
 import { obtainIdentity } from './agent/enrol.ts';
 import { lockFolder } from './agent/lock.ts';
@@ -182,7 +183,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   });
   const watch = startWatch({
     ...shared,
-    revision: () => snapshots.revision,
+    revision: () => snapshots.newest,
     onSnapshot: (value) => {
       if (snapshots.take(value)) configured.abort();
       keepSoon();
@@ -258,7 +259,11 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     await dataPlane.drain();
     const cut = new AbortController();
     const lastRecords = records.flush().then(() => uploader.close(cut.signal));
-    const lastWords = [reporter.close(), lastRecords, lastRecords.then(() => records.sign()).then(() => witnessing.close())];
+    const lastWords = [
+      reporter.close(),
+      lastRecords,
+      lastRecords.then(() => records.sign()).then(() => witnessing.close()),
+    ];
     await within(clock, lastWordsMs, Promise.allSettled(lastWords));
     cut.abort();
     await undo.disposeAsync();
@@ -281,14 +286,14 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
 /** Every address at once, so that a wrong one is told before anything is opened. */
 function readAddresses(config: SidecarConfig) {
   return {
-    app: parseTarget(config.app, 'app'),
-    inbound: parseHostPort(config.inbound, 'inbound'),
-    outbound: parseHostPort(config.outbound, 'outbound'),
-    admin: parseHostPort(config.admin, 'admin'),
-    metrics: parseHostPort(config.metrics, 'metrics'),
+    app: readTarget(config.app, 'app'),
+    inbound: readAddress(config.inbound, 'inbound'),
+    outbound: readAddress(config.outbound, 'outbound'),
+    admin: readAddress(config.admin, 'admin'),
+    metrics: readAddress(config.metrics, 'metrics'),
     upstreams: Object.entries(config.upstreams).map(([name, value]) => ({
       name,
-      listen: parseHostPort(value, 'upstream'),
+      listen: readAddress(value, 'upstream'),
     })),
   };
 }

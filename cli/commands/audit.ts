@@ -1,12 +1,24 @@
 // `postern audit`: who called whom, what was decided and why; and, with --events, who changed the mesh itself. Only ever reads.
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '#base/duration';
+import type { TallyRow } from '#audit';
 import type { ControlEvent, DecisionRecord, EventReply, RecordQuery, RecordReply } from '#wire';
-import { eventColumns, eventRow, fieldTable, recordColumns, recordRow, streamLine } from '../audit-view.ts';
+import {
+  eventColumns,
+  eventRow,
+  fieldTable,
+  recordColumns,
+  recordRow,
+  streamLine,
+  tallyColumns,
+  tallyRow,
+} from '../audit-view.ts';
 import type { Api, CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
+import { timeOf } from '../when.ts';
+import { registerExports } from './audit-export.ts';
+import { registerProofs } from './audit-proofs.ts';
 
 interface AuditOptions {
   readonly since?: string;
@@ -21,18 +33,26 @@ interface AuditOptions {
   readonly id?: string;
   readonly action?: string;
   readonly limit?: number;
+  readonly top?: 'denied-pairs' | 'rules' | 'hours';
   readonly events?: boolean;
 }
 
 export function register(program: Command, context: CliContext): void {
-  const audit = program.command('audit').description('see what was decided, for whom and why');
-  const query = addFilters(audit.command('query').description('find decisions that were made, the newest last'))
-    .option('--since <TIME>', 'from then on: 10m, 24h, 7d, or an RFC 3339 time')
-    .option('--until <TIME>', 'up to then, the same way')
+  const audit = program
+    .command('audit')
+    .description('see what was decided, for whom and why; prove it, and hand it on');
+  const query = addRange(
+    addFilters(audit.command('query').description('find decisions that were made, the newest last')),
+  )
     .option('--id <ID>', 'the decision of this id, as a refused caller was told')
+    .addOption(new Option('--top <WHAT>', 'count instead, in whole hours').choices(['denied-pairs', 'rules', 'hours']))
     .option('--limit <N>', 'at most so many, the newest (default 100, at most 10000)', parseLimit)
     .action((options: AuditOptions) =>
-      options.events ? queryEvents(context, options) : queryRecords(context, options),
+      options.top
+        ? countRecords(context, options)
+        : options.events
+          ? queryEvents(context, options)
+          : queryRecords(context, options),
     );
   examples(
     query,
@@ -45,9 +65,26 @@ export function register(program: Command, context: CliContext): void {
     (options: AuditOptions) => (options.events ? tailEvents(context, options) : tailRecords(context, options)),
   );
   examples(tail, 'postern audit tail', 'postern audit tail --decision deny -o json', 'postern audit tail --events');
+  registerProofs(audit, context);
+  registerExports<AuditOptions>(audit, context, {
+    add: (command) => addRange(addDecisionFilters(command)),
+    queryOf: (options, api) => queryOf(options, { now: context.clock.now(), trustDomain: api.trustDomain }),
+  });
+}
+
+function addRange(command: Command): Command {
+  return command
+    .option('--since <TIME>', 'from then on: 10m, 24h, 7d, or an RFC 3339 time')
+    .option('--until <TIME>', 'up to then, the same way');
 }
 
 function addFilters(command: Command): Command {
+  return addDecisionFilters(command)
+    .option('--events', "the control plane's own events instead: enrolments, bans, changes, admin actions")
+    .option('--action <ACTION>', 'with --events: which kind, such as enrol, apply, ban');
+}
+
+function addDecisionFilters(command: Command): Command {
   return command
     .option(
       '--peer <SERVICE>',
@@ -58,9 +95,29 @@ function addFilters(command: Command): Command {
     .option('--rule <POLICY/RULE>', 'the rule that decided')
     .option('--path <PATH>', 'the path, * at the end for a prefix')
     .addOption(new Option('--hop <HOP>', 'which proxy wrote it').choices(['inbound', 'outbound']))
-    .option('--reason <REASON>', 'such as default-deny, denied-by-rule or an error code')
-    .option('--events', "the control plane's own events instead: enrolments, bans, changes, admin actions")
-    .option('--action <ACTION>', 'with --events: which kind, such as enrol, apply, ban');
+    .option('--reason <REASON>', 'such as default-deny, denied-by-rule or an error code');
+}
+
+/** Counts come from tallies by the hour, so they are quick however many records there are, and no other filter goes with them. */
+async function countRecords(context: CliContext, options: AuditOptions): Promise<void> {
+  const { output } = context;
+  const { top, since, until, limit, ...others } = options;
+  const [other] = Object.keys(others);
+  refuse(other !== undefined, `--${other} does not go with --top`);
+  await context.withApi(async (api) => {
+    const { since: from, until: to } = queryOf({ since, until } as AuditOptions, {
+      ...{ now: context.clock.now(), trustDomain: api.trustDomain },
+    });
+    const given = { by: top, since: from, until: to, limit: limit === undefined ? undefined : Math.min(limit, 1_000) };
+    const reply = await api.call<{ rows: readonly TallyRow[] }>({
+      ...{ method: 'GET', path: `/v1/records/top?${parametersOf(given)}` },
+    });
+    output.data(reply, {
+      columns: tallyColumns[top!],
+      rows: reply.rows.map((row) => tallyRow(row, { by: top!, trustDomain: api.trustDomain })),
+      empty: 'nothing was decided in that time',
+    });
+  });
 }
 
 async function queryRecords(context: CliContext, options: AuditOptions): Promise<void> {
@@ -161,18 +218,6 @@ export function queryOf(options: AuditOptions, o: { readonly now: number; readon
   return query;
 }
 
-function timeOf(text: string, option: string, now: number): number {
-  const ago = parseDuration(text);
-  if (ago !== undefined) return now - ago;
-  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(time))
-    throw fail('CLI_USAGE', {
-      problem: `${option} ${text} is not a time`,
-      fix: 'write how long ago, such as 10m or 7d, or a time such as 2026-01-31T08:00:00Z',
-    });
-  return time;
-}
-
 /** A service's name is its SPIFFE path; actors of events may also be `local` or `unauthenticated`. */
 function idOf(name: string, trustDomain: string, events = false): string {
   if (name === '*' || name.startsWith('spiffe://')) return name;
@@ -180,7 +225,7 @@ function idOf(name: string, trustDomain: string, events = false): string {
   return `spiffe://${trustDomain}/${name}`;
 }
 
-function parametersOf(query: RecordQuery): string {
+function parametersOf(query: object): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
   return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
 }

@@ -1,7 +1,7 @@
 // Decision records on their way to the control plane: read from the log in batches, released only when the receipt says that they are
 // kept there. Holds one batch in memory at most; sending again is safe (records are known by instance and sequence).
 
-import type { RecordLog } from '#audit';
+import type { RecordLog } from '#audit/log';
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf } from '#base/error';

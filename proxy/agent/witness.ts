@@ -1,6 +1,6 @@
 // A log's checkpoints on their way to their witness, the control plane, each with the proof that it continues the one before. One at a
 // time; what the witness answers is kept beside the log.
-import type { RecordLog } from '#audit';
+import type { RecordLog } from '#audit/log';
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf } from '#base/error';
