@@ -1,7 +1,9 @@
 // A mesh of real processes for benchmarks and endurance runs: a home, a server, applications and their sidecars, on free loopback ports.
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseHostPort } from '#base/host-port';
 import { type Running, type RunningApp, runPostern, startApp, startPostern } from '../cli/demo/processes.ts';
 
 export interface SidecarReady {
@@ -68,7 +70,13 @@ export async function startMesh(initFlags: readonly string[] = []): Promise<Mesh
       const own = join(folder, `${name}-${members.length}`);
       const flags = [...sidecarFlags(own, app.address), '--label', `instance=${members.length}`];
       const sidecar = await startPostern<SidecarReady>([...flags, '--token', token]);
-      const member: Member = { name, app, flags, sidecar, outbound: () => addressOf(member.sidecar.ready.outbound) };
+      const member: Member = {
+        name,
+        app,
+        flags,
+        sidecar,
+        outbound: () => parseHostPort(member.sidecar.ready.outbound)!,
+      };
       app.useProxy(member.outbound());
       members.push(member);
       return member;
@@ -100,9 +108,4 @@ export function sidecarFlags(home: string, app: string): string[] {
     '--metrics',
     free,
   ];
-}
-
-export function addressOf(text: string): { host: string; port: number } {
-  const colon = text.lastIndexOf(':');
-  return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
 }

@@ -1,5 +1,4 @@
 // How processes are configured. Resource files are read through `#config/resources`, which loads the YAML parser: sidecars never do.
-export { hostPortPattern } from './addresses.ts';
 export type { Environment } from './environment.ts';
 export { readEnvironment } from './environment.ts';
 export { configErrors } from './errors.ts';

@@ -1,6 +1,6 @@
 // The settings of the control plane.
 import { s } from '#base/schema';
-import { hostPort, partsOf } from './addresses.ts';
+import { hostPort, isAnyPort } from './addresses.ts';
 import { loggingSettings } from './logging.ts';
 import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
 
@@ -39,7 +39,7 @@ export function serverConfig(input: SettingsInput): ServerSettings {
 }
 
 function advertisesARealPort({ advertise }: ServerSettings): string | undefined {
-  return advertise !== undefined && partsOf(advertise).port === 0 ? '--advertise must name a port, not 0' : undefined;
+  return advertise !== undefined && isAnyPort(advertise) ? '--advertise must name a port, not 0' : undefined;
 }
 
 function hasOnePassphrase({ passphraseFile, passphraseFd }: ServerSettings): string | undefined {

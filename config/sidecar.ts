@@ -1,7 +1,7 @@
 // The settings of a sidecar. Loaded by sidecars: never import anything large here.
 import { durationPattern } from '#base/duration';
 import { s } from '#base/schema';
-import { clash, hostPort, hostPortPattern, isLoopback, partsOf } from './addresses.ts';
+import { clash, hostPort, isAnyPort, isLocal } from './addresses.ts';
 import { loggingSettings } from './logging.ts';
 import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
 
@@ -30,7 +30,7 @@ export const sidecarSettings = {
     value: 'HOST:PORT',
   }),
   upstreams: setting(
-    s.record(s.string({ pattern: hostPortPattern, title: 'HOST:PORT', maxLength: 300 }), {
+    s.record(hostPort(), {
       maxProperties: 256,
       description: 'a port of its own for a called service; may be repeated',
     }),
@@ -109,7 +109,7 @@ export function sidecarConfig(input: SettingsInput): SidecarSettings {
 }
 
 function keepsAdminHome({ admin, unsafeAdminNonLoopback }: SidecarSettings): string | undefined {
-  return isLoopback(admin) || unsafeAdminNonLoopback
+  return isLocal(admin) || unsafeAdminNonLoopback
     ? undefined
     : `--admin ${admin} can be reached by other machines and has no authentication: use 127.0.0.1, or add --unsafe-admin-non-loopback`;
 }
@@ -119,7 +119,7 @@ function keepsOutboundHome({
   upstreams = {},
   unsafeOutboundNonLoopback,
 }: SidecarSettings): string | undefined {
-  const open = [outbound, ...Object.values(upstreams)].find((address) => !isLoopback(address));
+  const open = [outbound, ...Object.values(upstreams)].find((address) => !isLocal(address));
   return open === undefined || unsafeOutboundNonLoopback
     ? undefined
     : `whoever reaches ${open} could call with this service's identity: use 127.0.0.1, or add --unsafe-outbound-non-loopback`;
@@ -137,7 +137,7 @@ function listensOnceEach({ inbound, outbound, admin, metrics, upstreams = {} }: 
 }
 
 function advertisesARealPort({ advertise }: SidecarSettings): string | undefined {
-  return advertise !== undefined && partsOf(advertise).port === 0 ? '--advertise must name a port, not 0' : undefined;
+  return advertise !== undefined && isAnyPort(advertise) ? '--advertise must name a port, not 0' : undefined;
 }
 
 function hasOneToken({ token, tokenFile }: SidecarSettings): string | undefined {

@@ -1,8 +1,8 @@
 // Reading what a caller sent: its version first, then its whole shape. Nothing is used before both hold.
 import type { PosternError } from '#base/error';
+import { parseHostPort } from '#base/host-port';
 import { check, type Schema } from '#base/schema';
 import { type InstanceFacts, wireVersion } from '#wire';
-import { isAddress } from './address.ts';
 import { fail } from './errors.ts';
 
 /** The body as the message that `schema` describes; throws REQUEST_INVALID with every problem. */
@@ -26,7 +26,8 @@ export function readQuery<T>(schema: Schema<T>, query: unknown): T {
 
 /** What the shape cannot say of an instance's own word, and must hold: its address goes to every caller. Throws REQUEST_INVALID. */
 export function assertFacts({ advertise }: InstanceFacts): void {
-  if (!isAddress(advertise)) throw invalid('/facts/advertise must be an address that exists: HOST:PORT');
+  // Port 0 is one that an enrolling sidecar does not know yet; its report says the real one.
+  if (!parseHostPort(advertise)) throw invalid('/facts/advertise must be an address that exists: HOST:PORT');
 }
 
 function readValue<T>(schema: Schema<T>, value: unknown): T {

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { openRecordStore, openWitnessKey } from '#audit';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
+import { formatHostPort, type HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import { readVersion } from '#base/version';
 import { openAuthority } from '#ca';
-import { type Address, formatAddress, namesOf, parseAddress, reachableAddress } from './address.ts';
+import { namesOf, reachableAddress, readAddress } from './address.ts';
 import { type App, createApp } from './app.ts';
 import { fail } from './errors.ts';
 import { createEvents, type NewEvent } from './events.ts';
@@ -43,7 +44,7 @@ export interface ServerDependencies {
 export interface Server {
   /** Where this machine reaches it. */
   readonly url: string;
-  readonly address: Address;
+  readonly address: HostPort;
   /** What keeps it from its work, in words; empty when nothing does. */
   problems(): readonly string[];
   /** Stops taking connections, says goodbye to the proxies, finishes what runs (at most `stopMs`) and closes the home. */
@@ -56,8 +57,8 @@ export interface Server {
  */
 export async function startServer(config: ServerConfig, { clock, log }: ServerDependencies): Promise<Server> {
   const { home } = config;
-  const listen = parseAddress(config.listen);
-  const advertise = config.advertise === undefined ? undefined : parseAddress(config.advertise);
+  const listen = readAddress(config.listen);
+  const advertise = config.advertise === undefined ? undefined : readAddress(config.advertise);
   const limits = { ...defaultLimits, ...config.limits };
   if (!existsSync(home)) throw fail('SERVER_HOME_UNUSABLE', { home, reason: 'there is no such folder' });
   const cleanup = createCleanup(log);
@@ -107,8 +108,8 @@ async function openParts(o: {
 
 async function serve(o: {
   readonly home: string;
-  readonly listen: Address;
-  readonly advertise: Address | undefined;
+  readonly listen: HostPort;
+  readonly advertise: HostPort | undefined;
   readonly parts: Parts;
   readonly cleanup: Cleanup;
 }): Promise<Server> {
@@ -142,7 +143,7 @@ async function serve(o: {
     enrolRate: createRateLimiter({ ...limits.enrolPerAddress, clock }),
     renewRate: createRateLimiter({ ...limits.renewPerInstance, clock }),
     newsRate: createRateLimiter({ ...limits.newsPerInstance, clock }),
-    tokenUrl: () => (advertise ? `https://${formatAddress(advertise)}` : url),
+    tokenUrl: () => (advertise ? `https://${formatHostPort(advertise)}` : url),
     server: () => ({
       ...{ version: readVersion(), trustDomain: authority.trustDomain, startedAt },
       revision: parts.resources.policy.revision,
@@ -155,7 +156,7 @@ async function serve(o: {
   cleanup.add(everySecond(parts));
   const address = await bind(server, listen);
   cleanup.add(() => listener.cutAll());
-  url = `https://${formatAddress(reachableAddress(address))}`;
+  url = `https://${formatHostPort(reachableAddress(address))}`;
   writeBundleFile(home, authority.bundle());
   writeServerFile(home, { url, pid: process.pid });
   cleanup.add(() => removeServerFile(home));
@@ -246,7 +247,7 @@ function problemsOf({ events, authority }: Parts, isStopping: boolean): string[]
   ];
 }
 
-async function bind(server: Listener['server'], { host, port }: Address): Promise<Address> {
+async function bind(server: Listener['server'], { host, port }: HostPort): Promise<HostPort> {
   const words: Readonly<Record<string, string>> = {
     EADDRINUSE: 'another program listens there',
     EADDRNOTAVAIL: 'this machine does not have that address',
@@ -256,7 +257,7 @@ async function bind(server: Listener['server'], { host, port }: Address): Promis
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const reason = words[cause.code ?? ''] ?? messageOf(cause);
-      reject(fail('SERVER_LISTEN_FAILED', { listen: formatAddress({ host, port }), reason }, { cause }));
+      reject(fail('SERVER_LISTEN_FAILED', { listen: formatHostPort({ host, port }), reason }, { cause }));
     });
     server.listen({ host, port, backlog: 1_024 }, resolve);
   });

@@ -1,7 +1,7 @@
 // The two small HTTP listeners for people and machines beside the data plane: admin (loopback, read-only) and health with metrics.
 // Nothing here can change the proxy, and no secret is ever shown.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { formatHostPort, type HostPort, isLoopback } from './agent/address.ts';
+import { formatHostPort, type HostPort, isLoopback } from '#base/host-port';
 import { fail } from './agent/errors.ts';
 
 /** What one path answers; made anew for each request. */
@@ -113,7 +113,7 @@ function send(response: ServerResponse, { status = 200, body, type }: Answer): v
 
 function isLocalRequest(request: IncomingMessage): boolean {
   const [, bracketed, name] = /^(?:\[([^\]]+)\]|([^:]+))(?::[0-9]+)?$/.exec(request.headers.host ?? '') ?? [];
-  return isLoopback((bracketed ?? name ?? '').toLowerCase());
+  return isLoopback(bracketed ?? name ?? '');
 }
 
 function listening(server: Server, { name, listen }: Pick<ListenerOptions, 'name' | 'listen'>): Promise<void> {

@@ -3,12 +3,12 @@
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
+import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { compileProgram } from '#policy';
+import { compileProgram, type Program } from '#policy';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { Snapshot } from '#wire';
-import type { HostPort } from './agent/address.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBalancer } from './balance.ts';
 import { createTurn } from './connection.ts';
@@ -74,6 +74,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   let identity: Identity | undefined;
   let local: Peer | undefined;
   let view: View | undefined;
+  let policy: Snapshot['policy'] | undefined;
   let credentials: Credentials | undefined;
   let isDraining = false;
   let inboundListener: InboundListener | undefined;
@@ -161,13 +162,16 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       let next: View;
       let contexts: ReturnType<typeof contextsOf> | undefined;
       try {
-        next = viewOf(snapshot, identity.id.trustDomain);
+        // The policy of before needs no second compiling: new bans beside it are in force at once, whatever its size.
+        const compiled = policy === snapshot.policy ? view?.program : undefined;
+        next = viewOf(snapshot, identity.id.trustDomain, compiled);
         if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity, next.bundle);
       } catch (thrown) {
         throw refuse(messageOf(thrown), thrown);
       }
       const before = view;
       view = next;
+      policy = snapshot.policy;
       if (contexts) useContexts(contexts);
       balancer.keep(
         new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
@@ -269,13 +273,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
 
 const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
-function viewOf(snapshot: Snapshot, trustDomain: string): View {
+function viewOf(snapshot: Snapshot, trustDomain: string, compiled: Program | undefined): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
   return {
     revision: snapshot.revision,
     bundle,
-    program: compileProgram(snapshot.policy),
+    program: compiled ?? compileProgram(snapshot.policy),
     routes: buildRoutes(snapshot.services),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
   };

@@ -4,9 +4,8 @@ import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:ne
 import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf, type PosternError } from '#base/error';
+import { formatHostPort, type HostPort } from '#base/host-port';
 import { connectTls, type Identity, type SpiffeId, type TrustBundle, tlsClientPolicy } from '#spiffe';
-import type { HostPort } from './agent/address.ts';
-import { formatHostPort } from './agent/address.ts';
 import { fail } from './errors.ts';
 import { type Bans, Peer } from './identity.ts';
 

@@ -1,9 +1,9 @@
 // What both hops share while they serve: the view that is in force, the means to go on, and the books. The view is replaced by one assignment
 // and never changed, so a request sees either all of a snapshot or none of it.
 import type { Clock } from '#base/clock';
+import type { HostPort } from '#base/host-port';
 import type { Program } from '#policy';
 import type { Identity, TrustBundle } from '#spiffe';
-import type { HostPort } from './agent/address.ts';
 import type { Authority } from './authority.ts';
 import type { Balancer } from './balance.ts';
 import type { Turn } from './connection.ts';

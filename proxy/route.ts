@@ -1,9 +1,9 @@
 // Where a request goes: first which service a name means (policy needs to know), then, with a permit, which endpoints serve it.
 // A name that two services claim means neither.
+import { type HostPort, parseHostPort } from '#base/host-port';
 import { suggest } from '#base/suggest';
 import { parseSpiffeId, type SpiffeId } from '#spiffe';
 import type { ServiceEntry } from '#wire';
-import { type HostPort, parseHostPort } from './agent/address.ts';
 import type { Permit } from './authorize.ts';
 
 export interface Endpoint extends HostPort {
@@ -68,16 +68,8 @@ function destinationOf({ id, hosts, ports, endpoints }: ServiceEntry): Destinati
     hosts,
     port: ports.length === 1 ? ports[0] : undefined,
     endpoints: endpoints.flatMap(({ address, instance }) => {
-      const place = placeOf(address);
+      const place = parseHostPort(address);
       return place ? [{ ...place, address, instance }] : [];
     }),
   };
-}
-
-function placeOf(address: string): HostPort | undefined {
-  try {
-    return parseHostPort(address, 'endpoint');
-  } catch {
-    return undefined;
-  }
 }

@@ -3,8 +3,8 @@
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
+import type { HostPort } from '#base/host-port';
 import type { Identity, TrustBundle } from '#spiffe';
-import type { HostPort } from './agent/address.ts';
 import { Connection, type Turn } from './connection.ts';
 import { type Dialled, dialApp, dialService } from './dial.ts';
 import { fail } from './errors.ts';

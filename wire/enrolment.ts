@@ -1,4 +1,5 @@
 // Getting and renewing an identity. Everything an SVID says comes from the registry; a CSR only proves possession of a key.
+import { hostPortPattern } from '#base/host-port';
 import { type Static, s } from '#base/schema';
 import { wireVersion } from './version.ts';
 
@@ -29,7 +30,7 @@ export type JoinTokenClaims = Static<typeof joinTokenClaims>;
 
 const hostPort = (description: string) =>
   s.string({
-    pattern: '^(\\[[0-9a-fA-F:.]+\\]|[a-zA-Z0-9._-]+):[0-9]{1,5}$',
+    pattern: hostPortPattern,
     title: 'HOST:PORT',
     maxLength: 300,
     description,

@@ -1,7 +1,9 @@
 // The demo's story: one mesh from nothing to an audited denial, each step a real command against real processes, each claim checked.
+
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { parseHostPort } from '#base/host-port';
 import { type Caller, createCaller } from './client.ts';
 import type { Stage } from './stage.ts';
 
@@ -49,8 +51,8 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
     stage.claim(`${name} holds spiffe://demo.test/${name}`, identities.includes(`spiffe://demo.test/${name}`));
   }
 
-  const orders = createCaller(addressOf(outbound.orders));
-  const web = createCaller(addressOf(outbound.web));
+  const orders = createCaller(parseHostPort(outbound.orders)!);
+  const web = createCaller(parseHostPort(outbound.web)!);
   try {
     await allowAndDeny(stage, { folder, web });
     await changeOnLiveConnection(stage, { folder, orders });
@@ -72,7 +74,7 @@ async function joinMesh(stage: Stage, folder: string, name: Service): Promise<st
   const ports = ['--inbound', free, '--outbound', free, '--admin', free, '--metrics', free];
   const own = ['--home', join(folder, name), '--token', token, '--app', app.address];
   const { ready } = await stage.start<{ outbound: string }>('sidecar', ...own, ...ports);
-  app.useProxy(addressOf(ready.outbound));
+  app.useProxy(parseHostPort(ready.outbound)!);
   return ready.outbound;
 }
 
@@ -208,9 +210,4 @@ async function until<T>(ask: () => Promise<T>, good: (answer: T) => boolean): Pr
     if (good(answer) || performance.now() > end) return answer;
     await wait(20);
   }
-}
-
-function addressOf(text: string): { host: string; port: number } {
-  const colon = text.lastIndexOf(':');
-  return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
 }

@@ -2,6 +2,7 @@ import { createServer, request, type Server } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcp } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { parseHostPort } from '#base/host-port';
 import { startLoad } from '../../bench/load.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { type RunOptions, runPostern } from '../helpers/postern.ts';
@@ -64,7 +65,6 @@ async function startApp(ms: number, slowMs = ms): Promise<{ address: string; ser
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
 
-const addressOf = (text: string) => ({ host: text.split(':')[0]!, port: Number(text.split(':')[1]) });
 const untilAllowed = (mesh: Mesh, sidecar: Process) =>
   eventually(
     () => mesh.status(sidecar, '/').catch(() => 0),
@@ -79,7 +79,7 @@ describe('SIGTERM', () => {
     const web = await mesh.join('web');
     await untilAllowed(mesh, web);
     const load = startLoad({
-      to: addressOf(web.ready.outbound!),
+      to: parseHostPort(web.ready.outbound!)!,
       url: 'http://files/',
       perSecond: 200,
       connections: 16,
@@ -135,7 +135,7 @@ describe('SIGTERM', () => {
     const web = await mesh.join('web');
     await untilAllowed(mesh, web);
     const load = startLoad({
-      to: addressOf(web.ready.outbound!),
+      to: parseHostPort(web.ready.outbound!)!,
       url: 'http://files/',
       perSecond: 100,
       connections: 8,
@@ -269,7 +269,7 @@ describe('F5', () => {
     const words = ['sidecar', '--home', home, ...anyPorts];
     const sidecar = await startProcess([...words, '--token', stdout.trim()]);
     for (const one of [sidecar, mesh.server]) await one.stop('SIGKILL');
-    const { host, port } = addressOf(new URL(mesh.server.ready.url!).host);
+    const { host, port } = parseHostPort(new URL(mesh.server.ready.url!).host)!;
     await new Promise((resolve) => connect({ host, port }).once('error', resolve));
     const status = await runPostern(['status', '--home', mesh.home]);
     expect([status.code, status.stderr]).toEqual([5, expect.stringMatching(/CONTROL_UNREACHABLE\]\nhint: /)]);
