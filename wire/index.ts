@@ -52,6 +52,7 @@ export type {
   ProxyReport,
   ServiceEntry,
   Snapshot,
+  UrgentPart,
   WatchEvent,
   WatchRequest,
 } from './snapshot.ts';
@@ -61,6 +62,7 @@ export {
   proxyReport,
   reportEveryMs,
   snapshotSchema,
+  urgentSchema,
   watchPingMs,
   watchRequest,
 } from './snapshot.ts';

@@ -44,7 +44,8 @@ export const serviceEntry = s.object({
 });
 export type ServiceEntry = Static<typeof serviceEntry>;
 
-export const snapshotSchema = s.object({
+/** What does not wait for a policy: a proxy takes it also from a snapshot of which it refuses the rest. */
+const urgentFields = {
   version: s.literal(wireVersion),
   /** Rises with every change that this proxy must see; a proxy refuses an older one. */
   revision: s.integer({ minimum: 1 }),
@@ -54,6 +55,12 @@ export const snapshotSchema = s.object({
     ids: s.array(s.string({ maxLength: 2_048 })),
     serials: s.array(s.string({ maxLength: 64, description: 'lower-case hex' })),
   }),
+};
+export const urgentSchema = s.object(urgentFields);
+export type UrgentPart = Static<typeof urgentSchema>;
+
+export const snapshotSchema = s.object({
+  ...urgentFields,
   policy: policySet,
   services: s.array(serviceEntry),
 });

@@ -1,11 +1,11 @@
 // Which configuration is in force: each snapshot is checked, applied as a whole or refused as a whole, and kept on disk when told so.
-// A refused one changes nothing; an older one never replaces a newer one (Z2).
-import { messageOf, type PosternError } from '#base/error';
+// A refused one leaves the policy as it is, but its bans and roots do not wait for a better policy; an older one never replaces a newer (Z2).
+import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { check } from '#base/schema';
+import { check, isValid } from '#base/schema';
 import { parseBundle, type SpiffeId, type TrustBundle } from '#spiffe';
-import { type Snapshot, snapshotSchema } from '#wire';
+import { type Snapshot, snapshotSchema, type UrgentPart, urgentSchema } from '#wire';
 import type { SidecarFolder } from './disk.ts';
 import { fail } from './errors.ts';
 
@@ -18,6 +18,8 @@ export interface Snapshots {
   /** The revision in force; 0 while there is none and everything is denied. */
   readonly revision: number;
   readonly current: Snapshot | undefined;
+  /** The revision whose bans are in force: above `revision` while the rest of that one is refused. */
+  readonly newest: number;
   /** The newest refused one, until something newer is applied. */
   readonly refused: Refusal | undefined;
   /** Applies the one on disk, when there is a usable one. */
@@ -51,6 +53,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   let currentText = '';
   let keptText = '';
   let refused: Refusal | undefined;
+  let newest = 0;
   metrics.gauge({
     name: 'postern_snapshot_revision',
     help: 'The configuration revision in force, 0 for none',
@@ -60,17 +63,41 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   const putInForce = (value: unknown): 'applied' | 'unchanged' => {
     const snapshot = assertSnapshot(value, service);
     const refuse = (reason: string) => fail('SIDECAR_SNAPSHOT_REFUSED', { revision: snapshot.revision, reason });
-    if (current && snapshot.revision < current.revision) {
-      throw refuse(`it is older than revision ${current.revision}, which is in force`);
-    }
+    if (snapshot.revision < newest) throw refuse(`it is older than revision ${newest}, which is in force`);
     const text = JSON.stringify(snapshot);
     if (text === currentText) return 'unchanged';
     const bundle = readBundle(snapshot, options.bundle(), refuse);
     options.apply(snapshot);
-    [current, currentText] = [snapshot, text];
+    [current, currentText, newest] = [snapshot, text, snapshot.revision];
     if (refused && refused.revision <= snapshot.revision) refused = undefined;
     if (bundle !== options.bundle()) options.adoptBundle(bundle, snapshot.bundle);
     return 'applied';
+  };
+
+  /**
+   * Puts the bans of a refused snapshot, and its trust bundle when that is valid, in force beside the policy of before: whoever is banned
+   * must not stay because somebody else wrote a policy that does not work. Without a policy there is nobody to ban: all are denied.
+   */
+  const takeUrgent = (value: unknown): void => {
+    const urgent = readUrgent(value, service);
+    if (!current || !urgent || urgent.revision < newest) return;
+    for (const bundle of new Set([urgent.bundle, current.bundle])) {
+      try {
+        // Under the revision of the policy, so that nobody is told that the refused one is held.
+        const next: Snapshot = { ...current, bundle, bans: urgent.bans };
+        const held = options.bundle();
+        const trusted = bundle === current.bundle ? held : readBundle(next, held, (reason) => new TypeError(reason));
+        const text = JSON.stringify(next);
+        if (text !== currentText) options.apply(next);
+        [current, currentText, newest] = [next, text, urgent.revision];
+        if (trusted !== held) options.adoptBundle(trusted, bundle);
+        return log.info('the bans of the refused configuration are in force', { revision: urgent.revision });
+      } catch (thrown) {
+        log.error('a part of a refused configuration that should not wait is refused too', {
+          reason: messageOf(thrown),
+        });
+      }
+    }
   };
 
   return {
@@ -79,6 +106,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     },
     get current() {
       return current;
+    },
+    get newest() {
+      return newest;
     },
     get refused() {
       return refused;
@@ -112,6 +142,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
           ...refused,
           inForce: current?.revision ?? 0,
         });
+        takeUrgent(value);
         return false;
       }
       outcomes('applied').value++;
@@ -151,9 +182,16 @@ function assertSnapshot(value: unknown, service: SpiffeId): Snapshot {
   return snapshot;
 }
 
+/** What must not wait, of a snapshot of any shape; `undefined` when that part is not one, or for somebody else. */
+function readUrgent(value: unknown, service: SpiffeId): UrgentPart | undefined {
+  const { version, revision, service: to, bundle, bans } = (value ?? {}) as Partial<UrgentPart>;
+  const urgent = { version, revision, service: to, bundle, bans };
+  return to === service.uri && isValid(urgentSchema, urgent) ? urgent : undefined;
+}
+
 /** The bundle to trust from now on. Never an empty one, never an older one (C21); the same object while nothing changed. */
-function readBundle(snapshot: Snapshot, held: TrustBundle, refuse: (reason: string) => PosternError): TrustBundle {
-  const bundle = parseBundle(held.trustDomain, snapshot.bundle);
+function readBundle({ bundle: text }: UrgentPart, held: TrustBundle, refuse: (reason: string) => Error): TrustBundle {
+  const bundle = parseBundle(held.trustDomain, text);
   if (bundle.roots.length === 0) throw refuse('its trust bundle is empty');
   if (bundle.sequence < held.sequence) {
     throw refuse(`its trust bundle (sequence ${bundle.sequence}) is older than the one held (${held.sequence})`);
