@@ -41,6 +41,12 @@ export const cliErrors = {
     status: 400,
     retryable: false,
   },
+  CLI_GUARD: {
+    message: 'calls that were allowed in the last {time} would be denied, or might be: {count}',
+    hint: 'nothing was applied; change the policy, or add --yes when it is meant so',
+    status: 409,
+    retryable: false,
+  },
   CLI_OUTPUT_UNWRITABLE: {
     message: 'standard output cannot be written: {reason}',
     hint: 'what was printed is cut short; check free space where it goes and run it again',

@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { isPosternError, type Problem } from '#base/error';
 import { makeFolder as makeFolders, writeFileAtomic } from '#base/files';
-import { type LocatedResource, type PolicySet, policySet } from '#wire';
-import type { CliContext } from './context.ts';
+import { type LocatedResource, type PolicySet, policySet, type VersionReply } from '#wire';
+import type { Api, CliContext } from './context.ts';
 import { fail } from './errors.ts';
 import { readHomeBundle } from './home.ts';
 
@@ -41,6 +41,29 @@ export async function readPolicy(
   const trustDomain = trustDomainOf(context, source);
   const { buildPolicySet } = await import('#policy');
   return { set: buildPolicySet({ resources, trustDomain, revision: 0 }), trustDomain };
+}
+
+/** As `readPolicy`, of one word: a file or folder, `live`, or `rev:N` for a version that the control plane keeps. */
+export async function readVersion(
+  context: CliContext,
+  word: string,
+  trustDomain?: string,
+): Promise<{ set: PolicySet; trustDomain: string }> {
+  const given = trustDomain === undefined ? {} : { trustDomain };
+  if (word === 'live') return readPolicy(context, given);
+  const revision = /^rev:([0-9]{1,15})$/.exec(word)?.[1];
+  if (revision === undefined) return readPolicy(context, { policy: [word], ...given });
+  return context.withApi(async (api) => ({
+    set: await fetchVersion(api, Number(revision)),
+    trustDomain: api.trustDomain,
+  }));
+}
+
+/** Throws `VERSION_UNKNOWN`. */
+export async function fetchVersion(api: Api, revision: number): Promise<PolicySet> {
+  const { resources } = await api.call<VersionReply>({ method: 'GET', path: `/v1/versions/${revision}` });
+  const { buildPolicySet } = await import('#policy');
+  return buildPolicySet({ resources, trustDomain: api.trustDomain, revision });
 }
 
 /** The trust domain that service names in files belong to: as given, else that of the home, else `local`. */

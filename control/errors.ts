@@ -134,6 +134,12 @@ export const controlErrors = {
     status: 404,
     retryable: false,
   },
+  VERSION_UNKNOWN: {
+    message: 'there is no version {revision} of the policy, or it is no longer kept',
+    hint: 'postern policy history lists those that are',
+    status: 404,
+    retryable: false,
+  },
   RECORD_FOREIGN: {
     message: 'a record of {found} came from {caller}',
     hint: 'a proxy may only hand in its own records',

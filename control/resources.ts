@@ -19,6 +19,8 @@ export interface Resources {
   apply(request: Pick<ApplyRequest, 'resources' | 'dryRun'>, by: string): ApplyReply;
   /** Throws RESOURCE_UNKNOWN, or RESOURCE_INVALID when something that stays needs it. */
   remove(target: { readonly kind: string; readonly name: string }, by: string): ApplyReply;
+  /** Makes all resources what they were at that revision, as a new revision. Throws VERSION_UNKNOWN, or RESOURCE_INVALID like `apply`. */
+  rollback(target: { readonly revision: number; readonly dryRun?: boolean | undefined }, by: string): ApplyReply;
 }
 
 export interface ResourcesOptions {
@@ -51,7 +53,7 @@ export function createResources({ store, clock, trustDomain, onChange }: Resourc
     by: string;
   }): number => {
     const { put, remove, by, next, candidate } = change;
-    const revision = store.changeResources({ put, remove, by, now: clock.now() });
+    const revision = store.changeResources({ put, remove, by, now: clock.now(), all: [...next.values()] });
     resources = new Map(next);
     policy = { ...candidate, revision };
     onChange();
@@ -92,6 +94,24 @@ export function createResources({ store, clock, trustDomain, onChange }: Resourc
       const candidate = build(next, policy.revision);
       const revision = commit({ next, candidate, put: [], remove: [{ kind, name }], by });
       return { revision, changes: [{ kind, name, change: 'deleted' }] };
+    },
+    rollback({ revision, dryRun }, by) {
+      const old = store.version(revision);
+      if (!old) throw fail('VERSION_UNKNOWN', { revision });
+      const next = byKey(old);
+      const candidate = build(next, policy.revision);
+      const put = old.filter((one) => !isDeepStrictEqual(resources.get(keyOf(one.resource)), one));
+      const gone = [...resources].filter(([key]) => !next.has(key)).map(([, { resource }]) => resource);
+      const remove = gone.map(({ kind, name }) => ({ kind, name }));
+      const changes: ApplyReply['changes'] = [
+        ...put.map(({ resource: { kind, name } }) => {
+          const change = resources.has(keyOf({ kind, name })) ? ('updated' as const) : ('created' as const);
+          return { kind, name, change };
+        }),
+        ...remove.map((one) => ({ ...one, change: 'deleted' as const })),
+      ];
+      if (dryRun || changes.length === 0) return { revision: policy.revision, changes };
+      return { revision: commit({ next, candidate, put, remove, by }), changes };
     },
   };
 }

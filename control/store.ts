@@ -1,8 +1,9 @@
 // What the control plane must still know after a restart: resources, instances, host names and revision counters, in tables of its own
 // in postern.db. Every write is durable on return.
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Database } from '#base/database';
 import { openDatabase } from '#base/database';
-import type { InstanceFacts, LocatedResource, Resource } from '#wire';
+import type { InstanceFacts, LocatedResource, PolicyVersion, Resource } from '#wire';
 
 export interface StoredInstance {
   readonly instance: string;
@@ -29,7 +30,13 @@ export interface Store {
     readonly remove: readonly { readonly kind: string; readonly name: string }[];
     readonly by: string;
     readonly now: number;
+    /** All resources as they are afterwards: kept as a version. */
+    readonly all: readonly LocatedResource[];
   }): number;
+  /** What each kept version changed, the newest first. */
+  versions(): PolicyVersion[];
+  /** All resources of a version; `undefined` when it is not kept. */
+  version(revision: number): LocatedResource[] | undefined;
   /** A counter's value; 0 when it was never raised. */
   counter(name: string): number;
   /** Raises a counter to at least `atLeast` and always above what it was; monotonic even when an older backup was restored. */
@@ -53,7 +60,16 @@ const migrations = [
   CREATE TABLE control_counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
   CREATE TABLE control_hosts (host TEXT PRIMARY KEY, service TEXT NOT NULL) STRICT;
   `,
+  `
+  CREATE TABLE control_versions (
+    revision INTEGER PRIMARY KEY, changed_at INTEGER NOT NULL, changed_by TEXT NOT NULL, changes TEXT NOT NULL, resources BLOB NOT NULL
+  ) STRICT;
+  `,
 ];
+
+/** How many versions of all resources are kept, and how large they may be together, in bytes; the newest always is. */
+const mostVersions = 500;
+const mostVersionBytes = 256 << 20;
 
 export function openStore(path: string): Store {
   const database = openDatabase({ path, owner: 'control', migrations });
@@ -83,14 +99,17 @@ export function openStore(path: string): Store {
           resource: JSON.parse(String(resource)) as Resource,
           ...(origin === null ? {} : { origin: JSON.parse(String(origin)) as NonNullable<LocatedResource['origin']> }),
         })),
-    changeResources: ({ put, remove, by, now }) =>
+    ...versionTable(database),
+    changeResources: ({ put, remove, by, now, all }) =>
       database.transaction(() => {
         for (const { kind, name } of remove) removeResource.run(kind, name);
         for (const { resource, origin } of put) {
           const text = origin === undefined ? null : JSON.stringify(origin);
           putResource.run(resource.kind, resource.name, JSON.stringify(resource), text, now, by);
         }
-        return raise('policy', now);
+        const revision = raise('policy', now);
+        saveVersion(database, { revision, by, now, put, remove, all });
+        return revision;
       }),
     counter: readCounter,
     raise: (name, atLeast) => database.transaction(() => raise(name, atLeast)),
@@ -138,4 +157,46 @@ function instanceTable(database: Database): Pick<Store, 'instances' | 'saveInsta
         for (const instance of instances) forget.run(instance);
       }),
   };
+}
+
+function versionTable({ sql }: Database): Pick<Store, 'versions' | 'version'> {
+  return {
+    versions: () =>
+      sql
+        .prepare('SELECT revision, changed_at, changed_by, changes FROM control_versions ORDER BY revision DESC')
+        .all()
+        .map((row) => ({
+          revision: Number(row.revision),
+          at: Number(row.changed_at),
+          by: String(row.changed_by),
+          changes: JSON.parse(String(row.changes)) as PolicyVersion['changes'],
+        })),
+    version(revision) {
+      const row = sql.prepare('SELECT resources FROM control_versions WHERE revision = ?').get(revision);
+      if (row === undefined) return undefined;
+      return JSON.parse(inflateRawSync(row.resources as Uint8Array).toString()) as LocatedResource[];
+    },
+  };
+}
+
+type Change = Parameters<Store['changeResources']>[0] & { readonly revision: number };
+
+function saveVersion({ sql }: Database, { revision, by, now, put, remove, all }: Change): void {
+  const changes: PolicyVersion['changes'] = {
+    put: put.slice(0, 100).map(({ resource: { kind, name } }) => `${kind}/${name}`),
+    removed: remove.slice(0, 100).map(({ kind, name }) => `${kind}/${name}`),
+    more: Math.max(0, put.length - 100) + Math.max(0, remove.length - 100),
+  };
+  sql
+    .prepare('INSERT INTO control_versions VALUES (?, ?, ?, ?, ?)')
+    .run(revision, Math.trunc(now), by, JSON.stringify(changes), deflateRawSync(JSON.stringify(all), { level: 1 }));
+  sql
+    .prepare(
+      `DELETE FROM control_versions WHERE revision <> ?1 AND revision IN (
+         SELECT revision FROM (
+           SELECT revision, row_number() OVER newest AS place, sum(length(resources)) OVER newest AS bytes
+           FROM control_versions WINDOW newest AS (ORDER BY revision DESC)
+         ) WHERE place > ${mostVersions} OR bytes > ${mostVersionBytes})`,
+    )
+    .run(revision);
 }

@@ -2,7 +2,7 @@
 // POST /v1/enrol, GET /v1/bundle, GET /livez. Routes under /v1/ that are not `proxy` or `renew` need an admin's (`/postern/admin/NAME`).
 import { type Static, s } from '#base/schema';
 import type { ControlEvent, DecisionRecord } from './record.ts';
-import { originSchema } from './resources.ts';
+import { type LocatedResource, originSchema } from './resources.ts';
 import { wireVersion } from './version.ts';
 
 const version = s.literal(wireVersion);
@@ -112,6 +112,29 @@ export interface ProxyStatus {
   /** Its decision log as it is witnessed; absent before its first checkpoint. `alarm` is an AUDIT_ code. */
   readonly log?: { readonly size: number; readonly seenAt: number; readonly alarm?: string; readonly reason?: string };
 }
+
+/**
+ * GET /v1/versions answers `{ versions: PolicyVersion[] }`, the newest first: every change of resources that is still kept.
+ * GET /v1/versions/REVISION answers a `VersionReply`. POST /v1/rollback makes one of them the newest again and answers an `ApplyReply`.
+ */
+export interface PolicyVersion {
+  readonly revision: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly by: string;
+  /** As KIND/NAME, at most a hundred of each; `more`: how many are left out. */
+  readonly changes: { readonly put: readonly string[]; readonly removed: readonly string[]; readonly more: number };
+}
+export interface VersionReply {
+  readonly revision: number;
+  readonly resources: readonly LocatedResource[];
+}
+export const rollbackRequest = s.object({
+  version,
+  revision: s.integer({ minimum: 1 }),
+  dryRun: s.optional(s.boolean()),
+});
+export type RollbackRequest = Static<typeof rollbackRequest>;
 
 /** GET /v1/identities answers `{ identities: IdentityStatus[] }`, one for each SPIFFE ID ever issued. */
 export interface IdentityStatus {

@@ -11,16 +11,19 @@ export type {
   ErrorReply,
   EventReply,
   IdentityStatus,
+  PolicyVersion,
   ProxyStatus,
   RecordQuery,
   RecordReply,
+  RollbackRequest,
   RotateRequest,
   StatusReply,
   TokenList,
   TokenReply,
   TokenRequest,
+  VersionReply,
 } from './admin.ts';
-export { applyRequest, banRequest, recordQuery, rotateRequest, tokenRequest } from './admin.ts';
+export { applyRequest, banRequest, recordQuery, rollbackRequest, rotateRequest, tokenRequest } from './admin.ts';
 export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
 export {
   enrolRequest,

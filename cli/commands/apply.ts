@@ -12,21 +12,32 @@ export function register(program: Command, context: CliContext): void {
     .description('apply policies and groups from files: all of them, or none')
     .requiredOption('-f, --file <PATH...>', 'files or folders of YAML or JSON; - reads standard input')
     .option('--dry-run', 'check everything on the server and change nothing')
-    .action((options: { file: string[]; dryRun?: boolean }) => runApply(context, options));
+    .option('--guard <TIME>', 'refuse what would deny calls that were allowed in that time, such as 24h')
+    .option('--yes', 'with --guard: apply all the same')
+    .action((options: ApplyOptions) => runApply(context, options));
   examples(
     command,
     'postern apply -f policies/',
     'postern apply -f payments.yaml groups.yaml --dry-run',
+    'postern apply -f policies/ --guard 24h',
     'postern get policy web -o yaml | postern apply -f -',
   );
 }
 
-async function runApply(
-  context: CliContext,
-  { file, dryRun = false }: { file: string[]; dryRun?: boolean },
-): Promise<void> {
+interface ApplyOptions {
+  readonly file: string[];
+  readonly dryRun?: boolean;
+  readonly guard?: string;
+  readonly yes?: boolean;
+}
+
+async function runApply(context: CliContext, { file, dryRun = false, guard, yes }: ApplyOptions): Promise<void> {
   const { output } = context;
   const resources = await readResources(file);
+  if (guard !== undefined) {
+    const { guardApply } = await import('../apply-guard.ts');
+    await guardApply(context, { resources, guard, anyway: yes === true });
+  }
   const reply = await context.withApi((api) =>
     api.call<ApplyReply>({ method: 'POST', path: '/v1/resources', body: { version: wireVersion, dryRun, resources } }),
   );

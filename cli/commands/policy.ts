@@ -6,8 +6,12 @@ import { registerAssert } from './policy/assert.ts';
 import { registerCheck } from './policy/check.ts';
 import { registerDiff } from './policy/diff.ts';
 import { registerExport } from './policy/export.ts';
+import { registerHistory } from './policy/history.ts';
 import { registerLint } from './policy/lint.ts';
 import { registerReach } from './policy/reach.ts';
+import { registerReplay } from './policy/replay.ts';
+import { registerShadowReport } from './policy/shadow-report.ts';
+import { registerSuggest } from './policy/suggest.ts';
 import { registerTest } from './policy/test.ts';
 import { registerWhy } from './policy/why.ts';
 
@@ -20,6 +24,10 @@ export function register(program: Command, context: CliContext): void {
   registerLint(policy, context);
   registerDiff(policy, context);
   registerAssert(policy, context);
+  registerReplay(policy, context);
+  registerSuggest(policy, context);
+  registerShadowReport(policy, context);
+  registerHistory(policy, context);
   registerExport(policy, context);
   examples(policy, 'postern policy check policies/', 'postern policy why checkout payments POST /charges');
 }

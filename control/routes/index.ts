@@ -37,7 +37,7 @@ export function registerRoutes(app: App, options: RoutesOptions): void {
   reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.tick() });
   recordRoutes(app, { records, events, tails, recordBytes: limits.recordBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
-  resourceRoutes(app, { resources, events, applyBytes: limits.applyBytes });
+  resourceRoutes(app, { resources, store: parts.store, events, applyBytes: limits.applyBytes });
   identityRoutes(app, { authority });
   banRoutes(app, { authority });
   caRoutes(app, { authority, onRotation: (what) => what === 'issuing' && watchers.askToRenew() });

@@ -1,16 +1,18 @@
 // /v1/resources and /v1/policy: what operators wrote, and the policy that it makes.
 
-import type { ApplyReply } from '#wire';
-import { applyRequest } from '#wire';
+import type { ApplyReply, VersionReply } from '#wire';
+import { applyRequest, rollbackRequest } from '#wire';
 import type { App } from '../app.ts';
 import { actorOf, type Caller } from '../caller.ts';
 import { fail } from '../errors.ts';
 import type { Events } from '../events.ts';
 import { readMessage } from '../message.ts';
 import type { Resources } from '../resources.ts';
+import type { Store } from '../store.ts';
 
 export interface ResourceRoutes {
   readonly resources: Resources;
+  readonly store: Pick<Store, 'versions' | 'version'>;
   readonly events: Events;
   readonly applyBytes: number;
 }
@@ -18,8 +20,13 @@ export interface ResourceRoutes {
 /** As many names as an event may carry. */
 const namesInEvent = 4_000;
 
-export function resourceRoutes(app: App, { resources, events, applyBytes }: ResourceRoutes): void {
-  const note = (action: 'apply' | 'delete', caller: Caller, { revision, changes }: ApplyReply): void => {
+export function resourceRoutes(app: App, { resources, store, events, applyBytes }: ResourceRoutes): void {
+  const note = (
+    action: 'apply' | 'delete' | 'rollback',
+    caller: Caller,
+    { revision, changes }: ApplyReply,
+    more: Readonly<Record<string, number>> = {},
+  ): void => {
     const changed = changes.filter(({ change }) => change !== 'unchanged');
     if (changed.length === 0) return;
     const counts: Record<string, number> = {};
@@ -28,7 +35,7 @@ export function resourceRoutes(app: App, { resources, events, applyBytes }: Reso
     const subject = changed.length === 1 ? names : `${changed.length} resources`;
     events.record({
       ...{ action, outcome: 'done', actor: actorOf(caller), subject },
-      details: { revision, ...counts, names: names.slice(0, namesInEvent) },
+      details: { revision, ...more, ...counts, names: names.slice(0, namesInEvent) },
     });
   };
   const body = { bodyLimit: applyBytes };
@@ -51,6 +58,20 @@ export function resourceRoutes(app: App, { resources, events, applyBytes }: Reso
     const { kind, '*': name } = request.params as { kind: string; '*': string };
     const reply = resources.remove({ kind, name }, actorOf(request.caller));
     note('delete', request.caller, reply);
+    return reply;
+  });
+  app.get('/v1/versions', { config: { caller: 'admin' } }, async () => ({ versions: store.versions() }));
+  app.get('/v1/versions/:revision', { config: { caller: 'admin' } }, async (request): Promise<VersionReply> => {
+    const { revision: given } = request.params as { revision: string };
+    const revision = /^[0-9]{1,15}$/.test(given) ? Number(given) : Number.NaN;
+    const kept = Number.isNaN(revision) ? undefined : store.version(revision);
+    if (!kept) throw fail('VERSION_UNKNOWN', { revision: given });
+    return { revision, resources: kept };
+  });
+  app.post('/v1/rollback', { config: { caller: 'admin', action: 'rollback' } }, async (request) => {
+    const asked = readMessage(rollbackRequest, request.body);
+    const reply = resources.rollback(asked, actorOf(request.caller));
+    if (!asked.dryRun) note('rollback', request.caller, reply, { to: asked.revision });
     return reply;
   });
   app.get('/v1/policy', { config: { caller: 'admin' } }, async () => resources.policy);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setOf } from '../helpers/policy.ts';
-import { runPolicy } from '../helpers/policy-command.ts';
+import { runCommand, runPolicy } from '../helpers/policy-command.ts';
 
 const policies = `kind: Policy
 name: p
@@ -138,4 +138,65 @@ test('assert proves, or shows the request that breaks it, and check does the sam
   const checked = await run('check', at('p.yaml'), at('assert.yaml'), '--trust-domain', 'example.org');
   expect(checked.err).toContain('assert.yaml:5:5: Assertion a: never does not hold');
   expect(checked.code).toBe(1);
+});
+
+describe('from recorded decisions', () => {
+  const decision = (part: object) => ({
+    ...{ v: 1, id: 'd', seq: 1, time: '2026-01-02T00:00:00.000Z', instance: 'i', service: 's', hop: 'inbound' },
+    ...{ kind: 'exchange', connection: 'c', decision: 'allow', reason: 'allowed', bytesIn: 0, bytesOut: 0, ms: 1 },
+    ...{ peer: 'spiffe://example.org/web', to: 'spiffe://example.org/payments', method: 'GET', path: '/charges/7' },
+    ...part,
+  });
+  const pages = [
+    { records: [decision({}), decision({ path: '/charges/8' })], more: true, next: 9 },
+    { records: [decision({ path: '/old', shadow: ['p/s'] })], more: false, next: 10 },
+  ];
+  const answer = ({ path }: { path: string }): unknown => {
+    if (path.startsWith('/v1/records')) return pages[path.includes('after=0') ? 0 : 1];
+    if (path === '/v1/policy') return setOf([{ id: 's', effect: 'deny', shadow: true }]);
+    throw new Error(`nobody asked for ${path}`);
+  };
+  const live = (...args: string[]) => runPolicy(args, { folder, answer });
+
+  test('replay reads all pages, shows what would flip and exits 1', async () => {
+    const { out, code, asked } = await live('replay', at('p.yaml'), '--since', '2h');
+    expect(out).toBe('1x allow -> deny  web -> payments GET /old\n3 decisions, 2 the same, 1 flipped\n');
+    expect(code).toBe(1);
+    expect(asked.map((path) => path.replace(/since=\d+/, ''))).toEqual([
+      '/v1/records?&after=0&limit=5000',
+      '/v1/records?&after=9&limit=5000',
+    ]);
+  });
+
+  test('apply --guard refuses to deny what was allowed, before anything is sent; --yes applies with a warning', async () => {
+    const sent: string[] = [];
+    const guarded = (...args: string[]) =>
+      runCommand(['apply', '-f', at('p.yaml'), '--guard', '24h', ...args], {
+        folder,
+        answer: (asked) => {
+          if (asked.path !== '/v1/resources') return answer(asked);
+          sent.push(asked.method);
+          return asked.method === 'GET' ? { resources: [] } : { revision: 3, changes: [] };
+        },
+      });
+    await expect(guarded()).rejects.toMatchObject({
+      code: 'CLI_GUARD',
+      problems: [{ message: '1x allow -> deny  web -> payments GET /old' }],
+    });
+    expect(sent).toEqual(['GET']);
+    expect((await guarded('--yes')).err).toContain('1 calls of the last 24h would be denied');
+    expect(sent).toEqual(['GET', 'GET', 'POST']);
+  });
+
+  test('suggest writes a policy that can be checked as it is, with the evidence', async () => {
+    const { out } = await live('suggest');
+    expect(out).toContain('# 3 calls on 3 different paths');
+    writeFileSync(join(folder, 'suggested.yaml'), out);
+    expect((await run('check', join(folder, 'suggested.yaml'))).out).toBe('ok: 1 policy, 1 rule, 0 groups\n');
+  });
+
+  test('shadow-report counts what would change', async () => {
+    const { out } = await live('shadow-report');
+    expect(out.split('\n')[1]).toMatch(/^p\/s +deny +1 +1 +web -> payments GET \/old \(1\)$/);
+  });
 });

@@ -133,3 +133,66 @@ test('what is in force survives a restart, and revisions go on rising', async ()
   mesh.clock.step(-25_000);
   expect((await apply(mesh, [allow('b')])).revision).toBeGreaterThan(revision);
 });
+
+describe('versions', () => {
+  const call = <T>(mesh: Mesh, method: 'GET' | 'POST', path: string, body?: object): Promise<T> =>
+    mesh.admin.call<T>({ method, path, ...(body ? { body: { version: 1, ...body } } : {}) });
+
+  test('every change is kept with who made it, and a rollback brings back exactly what was', async () => {
+    const mesh = await createMesh();
+    const first = await apply(mesh, [allow('a'), group('g', ['web'])]);
+    await apply(mesh, [allow('a', { methods: ['GET'] }), allow('b')]);
+    await call(mesh, 'POST', '/v1/rollback', { revision: first.revision, dryRun: true });
+    expect((await names(mesh)).sort()).toEqual(['Group/g', 'Policy/a', 'Policy/b']);
+    const back = await call<ApplyReply>(mesh, 'POST', '/v1/rollback', { revision: first.revision });
+    expect(back.changes.map(({ kind, name, change }) => `${kind}/${name} ${change}`)).toEqual([
+      'Policy/a updated',
+      'Policy/b deleted',
+    ]);
+    const set = await call<PolicySet>(mesh, 'GET', '/v1/policy');
+    expect(set.rules).toHaveLength(1);
+    expect(set.rules[0]).not.toHaveProperty('methods');
+    expect(set.revision).toBe(back.revision);
+    const { versions } = await call<{ versions: { revision: number; by: string; changes: object }[] }>(
+      mesh,
+      'GET',
+      '/v1/versions',
+    );
+    expect(versions).toMatchObject([
+      { revision: back.revision, changes: { put: ['Policy/a'], removed: ['Policy/b'] } },
+      { changes: { put: ['Policy/a', 'Policy/b'] } },
+      { revision: first.revision, by: 'spiffe://example.org/postern/admin/ada' },
+    ]);
+    expect(await mesh.events('rollback')).toMatchObject([
+      { outcome: 'done', details: { revision: back.revision, to: first.revision } },
+    ]);
+  });
+
+  test('a revision that is not kept is refused', async () => {
+    const mesh = await createMesh();
+    await expect(call(mesh, 'POST', '/v1/rollback', { revision: 7 })).rejects.toMatchObject({
+      code: 'VERSION_UNKNOWN',
+    });
+    await expect(call(mesh, 'GET', '/v1/versions/1%27%20OR%201')).rejects.toMatchObject({ code: 'VERSION_UNKNOWN' });
+  });
+});
+
+test('what would break an assertion is refused whole, with the request, whichever of the two comes last', async () => {
+  const mesh = await createMesh();
+  const never = { kind: 'Assertion', name: 'reads-only', never: { from: '*', to: 'payments', methods: ['DELETE'] } };
+  await apply(mesh, [allow('a', { methods: ['GET'] }), never]);
+  const before = await names(mesh);
+  for (const change of [[allow('a')], [allow('fine', { methods: ['GET'] }), allow('b', { methods: ['DELETE'] })]]) {
+    await expect(apply(mesh, change)).rejects.toMatchObject({
+      code: 'RESOURCE_INVALID',
+      problems: [{ message: expect.stringContaining('never does not hold: spiffe://example.org/checkout -> ') }],
+    });
+  }
+  expect(await names(mesh)).toEqual(before);
+  const always = {
+    kind: 'Assertion',
+    name: 'charges',
+    always: { from: 'checkout', to: 'payments', methods: ['POST'] },
+  };
+  await expect(apply(mesh, [always])).rejects.toMatchObject({ code: 'RESOURCE_INVALID' });
+});

@@ -1,5 +1,6 @@
-// Runs `postern policy` in this process against a control plane of one answer for each path.
+// Runs `postern policy` (and `postern apply`) in this process against a control plane of one answer for each path.
 import { Command } from 'commander';
+import { register as registerApply } from '../../cli/commands/apply.ts';
 import { register } from '../../cli/commands/policy.ts';
 import { type CliContext, createContext } from '../../cli/context.ts';
 import { createClock } from './clock.ts';
@@ -12,7 +13,11 @@ export interface PolicyRun {
   readonly answer?: (asked: { readonly method: string; readonly path: string; readonly body?: unknown }) => unknown;
 }
 
-export async function runPolicy(args: readonly string[], { folder, format = 'table', answer }: PolicyRun) {
+export function runPolicy(args: readonly string[], o: PolicyRun) {
+  return runCommand(['policy', ...args], o);
+}
+
+export async function runCommand(args: readonly string[], { folder, format = 'table', answer }: PolicyRun) {
   let out = '';
   let err = '';
   const asked: string[] = [];
@@ -44,6 +49,7 @@ export async function runPolicy(args: readonly string[], { folder, format = 'tab
   }) as CliContext;
   const program = new Command().exitOverride();
   register(program, context);
-  await program.parseAsync(['policy', ...args], { from: 'user' });
+  registerApply(program, context);
+  await program.parseAsync(args, { from: 'user' });
   return { out, err, asked, code: control.exitCode() };
 }

@@ -5,7 +5,7 @@ import type { CliContext } from '../../context.ts';
 import { exitCodes } from '../../exit-codes.ts';
 import { examples } from '../../help.ts';
 import type { Tone } from '../../paint.ts';
-import { readPolicy } from '../../policy-source.ts';
+import { readVersion } from '../../policy-source.ts';
 import { requestText, setText } from '../../policy-words.ts';
 
 interface DiffOptions {
@@ -17,7 +17,7 @@ export function registerDiff(policy: Command, context: CliContext): void {
   const command = policy
     .command('diff')
     .description('list every request whose answer changes between two policies')
-    .argument('<BEFORE>', 'a file, a folder, or live: the policy in force')
+    .argument('<BEFORE>', 'a file, a folder, live (the policy in force) or rev:N (see: postern policy history)')
     .argument('<AFTER>', 'likewise')
     .option('--trust-domain <NAME>', 'the trust domain of service names in files (that of the home, else local)')
     .option('--exit-code', 'exit with 1 when anything changes')
@@ -27,16 +27,13 @@ export function registerDiff(policy: Command, context: CliContext): void {
 
 async function runDiff(context: CliContext, sides: readonly [string, string], options: DiffOptions): Promise<void> {
   const { diffPolicies } = await import('#policy/tools');
-  const [before, after] = [await readSide(context, sides[0], options), await readSide(context, sides[1], options)];
+  const { trustDomain } = options;
+  const before = await readVersion(context, sides[0], trustDomain);
+  const after = await readVersion(context, sides[1], trustDomain);
   const changes = diffPolicies(before.set, after.set);
   const text = changes.length > 0 ? changesText(context, changes, after.trustDomain) : 'no request gets another answer';
   context.output.data({ changes }, text);
   if (changes.length > 0 && options.exitCode) context.exitWith(exitCodes.failed);
-}
-
-async function readSide(context: CliContext, side: string, { trustDomain }: DiffOptions) {
-  const source = side === 'live' ? {} : { policy: [side] };
-  return readPolicy(context, { ...source, ...(trustDomain === undefined ? {} : { trustDomain }) });
 }
 
 function changesText({ output }: CliContext, changes: readonly Change[], trustDomain: string): string {
