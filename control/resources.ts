@@ -2,10 +2,10 @@
 // becomes the policy of anybody.
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '#base/clock';
-import type { Problem } from '#base/error';
+import { messageOf, type Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
-import { buildPolicySet, validateResources } from '#policy';
+import { buildPolicySet, compileProgram, validateResources } from '#policy';
 import { problemsOfProofs, proveAssertions } from '#policy/tools';
 import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
 import { fail } from './errors.ts';
@@ -36,13 +36,19 @@ type Kind = keyof typeof resourceSchemas;
 /** Throws RESOURCE_INVALID when what is stored no longer makes a policy: proxies then keep what they have. */
 export function createResources({ store, clock, trustDomain, onChange }: ResourcesOptions): Resources {
   let resources = byKey(store.resources());
-  let policy = build(resources, store.counter('policy'));
+  let policy = compose(resources, store.counter('policy'));
 
-  function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
+  function compose(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
     const list = [...all.values()];
     refuseProblems(validateResources(list));
     const set = buildPolicySet({ resources: list, trustDomain, revision });
     refuseProblems(problemsOfProofs(proveAssertions({ resources: list, set, trustDomain })));
+    return set;
+  }
+  /** What may become the policy: proxies refuse a set whole, so one rule that they cannot enforce would hold back all the others. */
+  function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
+    const set = compose(all, revision);
+    refuseProblems(enforcementProblems(set));
     return set;
   }
   const commit = (change: {
@@ -155,6 +161,15 @@ function locate({ origin }: Given, problem: Problem): Problem {
     const [line, column] = Object.hasOwn(origin.positions, at) ? origin.positions[at]! : [];
     if (line !== undefined && column !== undefined) return { ...problem, file: origin.file, line, column };
     if (at === '') return { ...problem, file: origin.file };
+  }
+}
+
+function enforcementProblems(set: PolicySet): Problem[] {
+  try {
+    compileProgram(set);
+    return [];
+  } catch (thrown) {
+    return [{ message: messageOf(thrown) }];
   }
 }
 

@@ -195,8 +195,8 @@ function decisionOf(
 function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Generator<void, RuleIndex> {
   const destinations = new Map<string, Node<ReadRule>>();
   const bySource: ReadRule[][] = [];
-  let entries = 0;
   let work = 0;
+  assertBounded(rules);
   for (const item of rules) {
     const sources = [...new Set(item.from)].map(tokenOf);
     for (const source of sources) {
@@ -206,12 +206,7 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
     }
     const to = new Set(item.to);
     const templates = item.templates ?? anyPath;
-    const added = to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
-    entries += added;
-    if (entries > mostEntries) {
-      throw fail('POLICY_INVALID', { reason: `${item.name}: too many combinations; name a group instead of a list` });
-    }
-    work += added;
+    work += to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
     for (const destination of to) {
       const root = getOrAdd(destinations, destination, createNode<ReadRule>);
       for (const { steps, rest } of templates) insert(root, { steps, rest, methods: item.methods, sources, item });
@@ -222,6 +217,16 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
     }
   }
   return { destinations, bySource };
+}
+
+/** Before the first place is taken: what is refused must not have cost its memory. */
+function assertBounded(rules: readonly ReadRule[]): void {
+  let entries = 0;
+  for (const { name, to, from, methods, templates } of rules) {
+    entries += new Set(to).size * (templates ?? anyPath).length * (methods?.length ?? 1) * new Set(from).size;
+    if (entries <= mostEntries) continue;
+    throw fail('POLICY_INVALID', { reason: `${name}: too many combinations; name a group instead of a list` });
+  }
 }
 
 /** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */

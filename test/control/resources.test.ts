@@ -51,6 +51,22 @@ describe('apply', () => {
     expect(await mesh.events('apply')).toEqual([]);
   });
 
+  test('a policy that no proxy could compile is refused here, and what is in force stays', async () => {
+    const mesh = await createMesh();
+    const { revision } = await apply(mesh, [allow('kept')]);
+    const many = (count: number, name: (index: number) => string) => Array.from({ length: count }, (_, i) => name(i));
+    const [paths, methods] = [many(200, (i) => `/p${i}`), many(30, (i) => `M${'X'.repeat(i)}`)];
+    const wide = { from: many(600, (i) => `caller-${i}`), paths, methods };
+    const problems = [{ message: expect.stringMatching(/wide2\/r: too many combinations/) }];
+    for (const dryRun of [true, false])
+      await expect(apply(mesh, [allow('wide1', wide), allow('wide2', wide)], { dryRun })).rejects.toMatchObject({
+        code: 'RESOURCE_INVALID',
+        problems,
+      });
+    expect(await names(mesh)).toEqual(['Policy/kept']);
+    expect((await apply(mesh, [allow('kept')])).revision).toBe(revision);
+  });
+
   test('K4: one fault refuses everything, and every fault is told with its place', async () => {
     const mesh = await createMesh();
     await apply(mesh, [allow('kept')]);
