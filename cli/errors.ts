@@ -25,7 +25,7 @@ export const cliErrors = {
   CLI_HOME_BROKEN: { message: '{path} is not usable: {reason}', hint: '{fix}', status: 500, retryable: false },
   CLI_NO_SERVER: {
     message: 'no server is known: {path} is missing',
-    hint: 'start one with: postern server; or pass --server URL or set POSTERN_SERVER',
+    hint: 'start one with: postern server (on a new home postern ca init comes first); or pass --server URL or set POSTERN_SERVER',
     status: 503,
     retryable: true,
   },

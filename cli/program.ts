@@ -62,12 +62,12 @@ export async function createProgram({ context, configure, only }: ProgramOptions
 export function usageFailure(error: CommanderError, words: readonly string[]): Error {
   const [first = '', second = ''] = error.message.split('\n');
   const near = /\(Did you mean (?:one of )?(.*)\?\)/.exec(second)?.[1];
-  const problem = first.replace(/^error: /, '').replaceAll("'", '');
-  return fail(
-    'CLI_USAGE',
-    { problem, fix: near ? `did you mean ${near}?` : `see: ${helpFor(words)}` },
-    { cause: error },
-  );
+  const [problem = '', choices] = first
+    .replace(/^error: /, '')
+    .replaceAll("'", '')
+    .split(/\. Allowed choices are |\.$/);
+  const fix = near ? `did you mean ${near}?` : choices ? `the choices: ${choices}` : `see: ${helpFor(words)}`;
+  return fail('CLI_USAGE', { problem, fix }, { cause: error });
 }
 
 /** The exit code when help was shown: asked for, or because a group was named without a command. */

@@ -31,11 +31,14 @@ export interface BundleReply {
   readonly bundle: string;
 }
 
+/** The longest that a join token may wait to be used. */
+export const longestTokenTtlMs = 7 * 86_400_000;
+
 /** POST /v1/tokens; the service as a name or a full SPIFFE ID. */
 export const tokenRequest = s.object({
   version,
   service: id,
-  ttlMs: s.optional(s.integer({ minimum: 1_000, maximum: 7 * 86_400_000 })),
+  ttlMs: s.optional(s.integer({ minimum: 1_000, maximum: longestTokenTtlMs })),
 });
 export type TokenRequest = Static<typeof tokenRequest>;
 export interface TokenReply {

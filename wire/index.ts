@@ -23,7 +23,15 @@ export type {
   TokenRequest,
   VersionReply,
 } from './admin.ts';
-export { applyRequest, banRequest, recordQuery, rollbackRequest, rotateRequest, tokenRequest } from './admin.ts';
+export {
+  applyRequest,
+  banRequest,
+  longestTokenTtlMs,
+  recordQuery,
+  rollbackRequest,
+  rotateRequest,
+  tokenRequest,
+} from './admin.ts';
 export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
 export {
   enrolRequest,

@@ -1,4 +1,4 @@
-// `postern apply`: policies and groups from files to the control plane, all or nothing.
+// `postern apply`: policies, groups and assertions from files to the control plane, all or nothing.
 import type { Command } from 'commander';
 import { type ApplyReply, type LocatedResource, wireVersion } from '#wire';
 import type { CliContext } from '../context.ts';
@@ -9,7 +9,7 @@ import type { Tone } from '../paint.ts';
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('apply')
-    .description('apply policies and groups from files: all of them, or none')
+    .description('apply policies, groups and assertions from files: all of them, or none')
     .requiredOption('-f, --file <PATH...>', 'files or folders of YAML or JSON; - reads standard input')
     .option('--dry-run', 'check everything on the server and change nothing')
     .option('--guard <TIME>', 'refuse what would deny calls that were allowed in that time, such as 24h')

@@ -1,4 +1,4 @@
-// `postern delete`: takes one policy or group out of force.
+// `postern delete`: takes one policy, group or assertion out of force.
 import type { Command } from 'commander';
 import { isPosternError } from '#base/error';
 import type { ApplyReply, LocatedResource, ResourceKind } from '#wire';
@@ -11,8 +11,8 @@ import { notFound } from './get.ts';
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('delete')
-    .description('delete a policy or a group')
-    .argument('<KIND>', 'policy or group')
+    .description('delete a policy, a group or an assertion')
+    .argument('<KIND>', 'policy, group or assertion')
     .argument('<NAME>', 'which one')
     .action((kind: string, name: string) => runDelete(context, parseKind(kind), name));
   examples(command, 'postern delete policy payments-access');

@@ -98,8 +98,8 @@ async function runShow(context: CliContext, id: string): Promise<void> {
     const one = identities.find((each) => each.id === uri);
     if (one) return one;
     const near = suggest(
-      uri,
-      identities.map((each) => each.id),
+      nameOf(uri),
+      identities.map((each) => nameOf(each.id)),
     );
     throw fail('CLI_NOT_FOUND', {
       what: 'identity',
@@ -134,9 +134,11 @@ async function runBan(
   const { bans, subject } = await context.withApi(async (api) => {
     const serial = /^serial:([0-9a-fA-F:]+)$/.exec(id)?.[1]?.replaceAll(':', '').toLowerCase();
     const target = serial === undefined ? { id: uriOf(api, id) } : { serial };
+    const subject = target.id ?? `serial ${serial}`;
+    if (what === 'unbans') await assertBanned(api, target, subject);
     const body = { version: wireVersion, ...target, ...(reason === undefined ? {} : { reason }) };
     const reply = await api.call<{ bans: readonly Ban[] }>({ method: 'POST', path: `/v1/${what}`, body });
-    return { ...reply, subject: target.id ?? `serial ${serial}` };
+    return { ...reply, subject };
   });
   output.data({ bans }, `${subject} ${what === 'bans' ? 'banned' : 'unbanned'}`);
   output.next(
@@ -145,10 +147,15 @@ async function runBan(
   );
 }
 
+/** Throws `CLI_NOT_FOUND`: to say that somebody is let in again who was never shut out would hide a slip of the hand. */
+async function assertBanned(api: Api, target: { id?: string; serial?: string }, subject: string): Promise<void> {
+  const bans = await readBans(api);
+  if (bans.some(({ id, serial }) => id === target.id && serial === target.serial)) return;
+  throw fail('CLI_NOT_FOUND', { what: 'ban of', name: subject, fix: 'see: postern identity bans' });
+}
+
 async function runBans(context: CliContext): Promise<void> {
-  const { bans } = await context.withApi((api) =>
-    api.call<{ bans: readonly Ban[] }>({ method: 'GET', path: '/v1/bans' }),
-  );
+  const bans = await context.withApi(readBans);
   context.output.data(
     { bans },
     {
@@ -184,6 +191,15 @@ async function readIdentities(api: Api): Promise<readonly IdentityStatus[]> {
     path: '/v1/identities',
   });
   return [...identities].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+async function readBans(api: Api): Promise<readonly Ban[]> {
+  const { bans } = await api.call<{ bans: readonly Ban[] }>({ method: 'GET', path: '/v1/bans' });
+  return bans;
+}
+
+function nameOf(uri: string): string {
+  return uri.replace(/^spiffe:\/\/[^/]*\//, '');
 }
 
 /** A service's name is short for its ID in the own trust domain. */

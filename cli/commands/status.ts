@@ -19,7 +19,7 @@ async function runStatus(context: CliContext): Promise<void> {
   const { output, clock } = context;
   const reply = await context.withApi((api) => api.call<StatusReply>({ method: 'GET', path: '/v1/status' }));
   output.say(
-    `${reply.server.trustDomain}, revision ${reply.server.revision}, server up ${ago(reply.server.startedAt, clock.now()).replace(' ago', '')}`,
+    `${reply.server.trustDomain}, policies at revision ${reply.server.revision}, server up ${ago(reply.server.startedAt, clock.now()).replace(' ago', '')}`,
   );
   output.data(reply, statusTable(reply.proxies, clock.now()));
   for (const { instance, refusal, wanted, log } of reply.proxies) {

@@ -1,7 +1,7 @@
 // `postern token`: join tokens, each good for one instance of one service.
 import type { Command } from 'commander';
 import { formatDuration, parseDuration } from '#base/duration';
-import { type TokenList, type TokenReply, wireVersion } from '#wire';
+import { longestTokenTtlMs, type TokenList, type TokenReply, wireVersion } from '#wire';
 import type { CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
@@ -31,9 +31,9 @@ export function register(program: Command, context: CliContext): void {
 
 async function runCreate(context: CliContext, service: string, ttl: string): Promise<void> {
   const ttlMs = parseDuration(ttl);
-  if (ttlMs === undefined || ttlMs < 1_000)
+  if (ttlMs === undefined || ttlMs < 1_000 || ttlMs > longestTokenTtlMs)
     throw fail('CLI_USAGE', {
-      problem: `--ttl ${ttl} is not a duration of a second or more`,
+      problem: `--ttl ${ttl} is not a duration from 1s to ${formatDuration(longestTokenTtlMs)}`,
       fix: 'such as 90s, 10m or 1h',
     });
   const made = await context.withApi((api) =>
