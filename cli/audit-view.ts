@@ -1,6 +1,7 @@
 // How decisions and events look to a person: one row each, or every field of one. Says nothing that is not in the record.
 import type { TallyRow } from '#audit';
 import type { ControlEvent, DecisionRecord, WitnessedLog } from '#wire';
+import { shortId } from './names.ts';
 import { cleanLine, type Tone } from './paint.ts';
 import type { Cell, Table } from './table.ts';
 import { ago } from './when.ts';
@@ -101,7 +102,5 @@ export function streamLine(cells: readonly Cell[], paint: (tone: Tone, text: str
 }
 
 function shortName(id: string | undefined, trustDomain: string): string {
-  if (id === undefined) return '-';
-  const prefix = `spiffe://${trustDomain}/`;
-  return id.startsWith(prefix) ? id.slice(prefix.length) : id;
+  return id === undefined ? '-' : shortId(id, trustDomain);
 }

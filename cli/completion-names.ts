@@ -2,6 +2,7 @@
 import type { IdentityStatus, LocatedResource } from '#wire';
 import type { CliContext } from './context.ts';
 import { kinds, parseKind } from './kinds.ts';
+import { shortId } from './names.ts';
 
 /** `identity`, or a kind of resource. Throws when they cannot be had. */
 export async function liveNames(context: CliContext, what: string): Promise<readonly string[]> {
@@ -12,7 +13,7 @@ export async function liveNames(context: CliContext, what: string): Promise<read
         method: 'GET',
         path: '/v1/identities',
       });
-      return identities.map(({ id }) => id.replace(`spiffe://${api.trustDomain}/`, ''));
+      return identities.map(({ id }) => shortId(id, api.trustDomain));
     }
     const { resources } = await api.call<{ resources: readonly LocatedResource[] }>({
       method: 'GET',

@@ -3,9 +3,9 @@ import { isPosternError } from '#base/error';
 import type { Flip, ObservedCall, Replay } from '#policy/tools';
 import type { PolicySet } from '#wire';
 import type { Api, CliContext } from './context.ts';
+import { shortId } from './names.ts';
 import { fetchObserved } from './policy-records.ts';
 import { fetchVersion } from './policy-source.ts';
-import { shortId } from './policy-words.ts';
 
 /** `since` in epoch milliseconds. Policies that were in force meanwhile are fetched, so that what they proved about a call is used. */
 export async function replayAgainst(o: {

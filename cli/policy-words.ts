@@ -1,5 +1,6 @@
 // Sets of requests, and single ones, as one line for people. The whole set is in -o json; a line is cut, and says so.
 import type { Change, Needs, Witness } from '#policy/tools';
+import { shortId } from './names.ts';
 
 const mostShown = 6;
 
@@ -7,12 +8,6 @@ const mostShown = 6;
 export function setText({ include, except }: Change['from'], trustDomain: string): string {
   const but = except.length > 0 ? ` but not ${listText(except, trustDomain)}` : '';
   return `${listText(include, trustDomain)}${but}`;
-}
-
-/** Services of the own trust domain by name. */
-export function shortId(id: string, trustDomain: string): string {
-  const own = `spiffe://${trustDomain}/`;
-  return id.startsWith(own) && !id.endsWith('/**') ? id.slice(own.length) : id;
 }
 
 /** `web -> payments GET /x (port 80, x-env: prod)`. */

@@ -6,6 +6,7 @@ import type { EventReply, RecordReply, StatusReply, WitnessReply } from '#wire';
 import { serverUrl } from '../api.ts';
 import type { Api, CliContext } from '../context.ts';
 import { readHomeBundle } from '../home.ts';
+import { shortId } from '../names.ts';
 import { ask, type Check, type CheckCategory, failure, warning } from './check.ts';
 
 const skewWarningMs = 5_000;
@@ -45,10 +46,13 @@ export async function checkServer(context: CliContext): Promise<{ category: Chec
 }
 
 /** One check for each proxy. */
-export async function checkProxies({ proxies }: StatusReply, now: number): Promise<CheckCategory> {
+export async function checkProxies(
+  { proxies, server: { trustDomain } }: StatusReply,
+  now: number,
+): Promise<CheckCategory> {
   const checks = await Promise.all(
     proxies.map((proxy) =>
-      ask(`${proxy.service.replace(/^spiffe:\/\/[^/]*\//, '')} ${proxy.instance} is in sync`, () => {
+      ask(`${shortId(proxy.service, trustDomain)} ${proxy.instance} is in sync`, () => {
         if (proxy.sync === 'refused')
           return failure(
             `it refused revision ${proxy.wanted}: ${proxy.refusal ?? 'no reason given'}`,
@@ -57,7 +61,7 @@ export async function checkProxies({ proxies }: StatusReply, now: number): Promi
         if (proxy.sync === 'gone')
           return warning(
             `nothing was heard of it for ${formatDuration(now - proxy.lastReportAt)}`,
-            'start it again, or forget it',
+            'start it again; one that is gone for good leaves this list after its certificate has expired',
           );
         if (proxy.notAfter <= now)
           return failure('its certificate has expired', 'it must enrol again with a new token');

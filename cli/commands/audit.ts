@@ -16,6 +16,7 @@ import {
 import type { Api, CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
+import { fullId } from '../names.ts';
 import { timeOf } from '../when.ts';
 import { registerExports } from './audit-export.ts';
 import { registerProofs } from './audit-proofs.ts';
@@ -220,9 +221,8 @@ export function queryOf(options: AuditOptions, o: { readonly now: number; readon
 
 /** A service's name is its SPIFFE path; actors of events may also be `local` or `unauthenticated`. */
 function idOf(name: string, trustDomain: string, events = false): string {
-  if (name === '*' || name.startsWith('spiffe://')) return name;
-  if (events && (name === 'local' || name === 'unauthenticated')) return name;
-  return `spiffe://${trustDomain}/${name}`;
+  if (name === '*' || (events && (name === 'local' || name === 'unauthenticated'))) return name;
+  return fullId(name, trustDomain);
 }
 
 function parametersOf(query: object): string {

@@ -7,6 +7,7 @@ import { type Ban, type IdentityStatus, wireVersion } from '#wire';
 import type { Api, CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
+import { fullId, shortId } from '../names.ts';
 import { readPassphrase } from '../process.ts';
 import { left, utc } from '../when.ts';
 
@@ -93,13 +94,13 @@ async function runList(context: CliContext): Promise<void> {
 async function runShow(context: CliContext, id: string): Promise<void> {
   const now = context.clock.now();
   const found = await context.withApi(async (api) => {
-    const uri = uriOf(api, id);
+    const uri = fullId(id, api.trustDomain);
     const identities = await readIdentities(api);
     const one = identities.find((each) => each.id === uri);
     if (one) return one;
     const near = suggest(
-      nameOf(uri),
-      identities.map((each) => nameOf(each.id)),
+      shortId(uri, api.trustDomain),
+      identities.map((each) => shortId(each.id, api.trustDomain)),
     );
     throw fail('CLI_NOT_FOUND', {
       what: 'identity',
@@ -133,7 +134,7 @@ async function runBan(
   const { output } = context;
   const { bans, subject } = await context.withApi(async (api) => {
     const serial = /^serial:([0-9a-fA-F:]+)$/.exec(id)?.[1]?.replaceAll(':', '').toLowerCase();
-    const target = serial === undefined ? { id: uriOf(api, id) } : { serial };
+    const target = serial === undefined ? { id: fullId(id, api.trustDomain) } : { serial };
     const subject = target.id ?? `serial ${serial}`;
     if (what === 'unbans') await assertBanned(api, target, subject);
     const body = { version: wireVersion, ...target, ...(reason === undefined ? {} : { reason }) };
@@ -196,13 +197,4 @@ async function readIdentities(api: Api): Promise<readonly IdentityStatus[]> {
 async function readBans(api: Api): Promise<readonly Ban[]> {
   const { bans } = await api.call<{ bans: readonly Ban[] }>({ method: 'GET', path: '/v1/bans' });
   return bans;
-}
-
-function nameOf(uri: string): string {
-  return uri.replace(/^spiffe:\/\/[^/]*\//, '');
-}
-
-/** A service's name is short for its ID in the own trust domain. */
-function uriOf(api: Api, id: string): string {
-  return id.startsWith('spiffe://') ? id : `spiffe://${api.trustDomain}/${id}`;
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ProxyStatus, StatusReply } from '#wire';
 import type { CliContext } from '../context.ts';
 import { examples } from '../help.ts';
+import { shortId } from '../names.ts';
 import type { Tone } from '../paint.ts';
 import type { Table } from '../table.ts';
 import { ago, left } from '../when.ts';
@@ -21,7 +22,7 @@ async function runStatus(context: CliContext): Promise<void> {
   output.say(
     `${reply.server.trustDomain}, policies at revision ${reply.server.revision}, server up ${ago(reply.server.startedAt, clock.now()).replace(' ago', '')}`,
   );
-  output.data(reply, statusTable(reply.proxies, clock.now()));
+  output.data(reply, statusTable(reply, clock.now()));
   for (const { instance, refusal, wanted, log } of reply.proxies) {
     if (refusal) output.warn(`${instance} refused revision ${wanted}: ${refusal}`);
     if (log?.alarm) output.warn(`the decision log of ${instance} is not what it was (${log.alarm}): ${log.reason}`);
@@ -36,12 +37,12 @@ const tones: Readonly<Record<ProxyStatus['sync'], Tone>> = {
 };
 
 /** Sorted by service and instance, so that two looks can be compared. */
-export function statusTable(proxies: readonly ProxyStatus[], now: number): Table {
+function statusTable({ proxies, server: { trustDomain } }: StatusReply, now: number): Table {
   const sorted = [...proxies].sort((a, b) => (a.service + a.instance < b.service + b.instance ? -1 : 1));
   return {
     columns: ['SERVICE', 'INSTANCE', 'SYNC', 'REVISION', 'CERTIFICATE', 'IN', 'OUT', 'ADDRESS', 'SEEN', 'VERSION'],
     rows: sorted.map((proxy) => [
-      nameOf(proxy.service),
+      shortId(proxy.service, trustDomain),
       proxy.instance,
       { text: proxy.sync, tone: tones[proxy.sync] },
       proxy.revision === proxy.wanted ? proxy.revision : `${proxy.revision} of ${proxy.wanted}`,
@@ -54,9 +55,4 @@ export function statusTable(proxies: readonly ProxyStatus[], now: number): Table
     ]),
     empty: 'no proxies yet: postern token create SERVICE lets one join',
   };
-}
-
-/** A service's name without its trust domain. */
-function nameOf(id: string): string {
-  return id.replace(/^spiffe:\/\/[^/]*\//, '');
 }

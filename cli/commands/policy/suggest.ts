@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import type { SuggestedRule, Suggestion } from '#policy/tools';
 import type { CliContext } from '../../context.ts';
 import { examples } from '../../help.ts';
+import { shortId } from '../../names.ts';
 import { fetchObserved, sinceOf } from '../../policy-records.ts';
-import { shortId } from '../../policy-words.ts';
 
 interface SuggestOptions {
   readonly since: string;
