@@ -3,6 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CaStatus, DecisionRecord } from '#wire';
 import { startPostern } from '../cli/demo/processes.ts';
+import type { Bench, Figure } from './bench.ts';
 import { type LoadResult, startLoad } from './load.ts';
 import { type Member, type Mesh, startMesh } from './mesh.ts';
 
@@ -117,6 +118,32 @@ export async function outageUnderLoad({ svidTtlSeconds }: { svidTtlSeconds: numb
   } finally {
     await mesh.close();
   }
+}
+
+/** One minute of rotations and one outage, for the page of benchmarks. */
+export async function run(): Promise<Bench> {
+  const rotation = await rotateUnderLoad({ seconds: 60 });
+  const outage = await outageUnderLoad({ svidTtlSeconds: 30 });
+  const figure = (what: string, { sent, ok }: LoadResult): Figure => ({
+    what,
+    measured: `${sent} requests, ${sent - ok} failed`,
+    bar: 'none failed',
+    holds: sent === ok && sent > 0,
+  });
+  return {
+    title: 'Endurance',
+    how: 'Real processes, 100 requests a second over 8 connections through two sidecars, certificates that live for 8 s (rotations) and 30 s (outage). `node bench/endurance.ts 300` runs the same for five minutes.',
+    figures: [
+      figure(
+        `${rotation.rootRotations} root rotations (${rotation.rootsRemoved} to the end) and ${rotation.issuingRotations} of the issuing CA`,
+        rotation.load,
+      ),
+      figure(
+        `control plane away for half a certificate life, ${outage.restarts} sidecars restarted meanwhile`,
+        outage.load,
+      ),
+    ],
+  };
 }
 
 if (import.meta.main) {
