@@ -102,20 +102,6 @@ export function isValid<T>(schema: Schema<T>, value: unknown): value is T {
   return check(schema, value).length === 0;
 }
 
-/** A copy in which absent keys have their schema's defaults. Call it on values that passed `check`. */
-export function withDefaults(schema: JsonSchema, value: unknown): unknown {
-  if (value === undefined) value = schema.default;
-  if (schema.type === 'object' && isObject(value) && schema.properties) {
-    const filled: Record<string, unknown> = { ...value };
-    for (const [name, field] of Object.entries(schema.properties)) {
-      const inner = withDefaults(field, filled[name]);
-      if (inner !== undefined) filled[name] = inner;
-    }
-    return filled;
-  }
-  return value;
-}
-
 /** One more step of a JSON pointer (RFC 6901 section 3). */
 export function pointerTo(parent: string, key: string | number): string {
   return `${parent}/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`;

@@ -91,7 +91,7 @@ export async function startMesh(initFlags: readonly string[] = []): Promise<Mesh
 }
 
 /** Flags of a sidecar on free loopback ports. */
-export function sidecarFlags(home: string, app: string): string[] {
+function sidecarFlags(home: string, app: string): string[] {
   const free = '127.0.0.1:0';
   return [
     'sidecar',

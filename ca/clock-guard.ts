@@ -5,7 +5,7 @@ import { fail } from './errors.ts';
 
 /** A smaller step is what time daemons do all day. */
 const toleratedMs = 60_000;
-export const steadyMs = 30_000;
+const steadyMs = 30_000;
 /** Times that a certificate can carry: 2000 to 9998. */
 const earliest = Date.UTC(2000, 0, 1);
 const latest = Date.UTC(9998, 0, 1);

@@ -19,7 +19,7 @@ import {
 import { fail } from './errors.ts';
 
 /** A request larger than this is refused unread. */
-export const largestCsr = 12_288;
+const largestCsr = 12_288;
 
 /** P-256 keys that everybody knows, by their coordinates: RFC 7515 A.3, RFC 7517 A.1, RFC 9421 B.1.3, RFC 9500 section 2.3. */
 const knownToAll: ReadonlySet<string> = new Set(

@@ -2,8 +2,6 @@
 export type { Authority, AuthorityOptions, CaEvent } from './authority.ts';
 export { initAuthority, openAuthority } from './authority.ts';
 export type { IssuedSvid } from './enrolment.ts';
-export { caErrors } from './errors.ts';
 export type { OwnRoot } from './own-root.ts';
 export { exportPkcs12 } from './pkcs12.ts';
 export type { CaSettings } from './settings.ts';
-export { defaultSettings } from './settings.ts';

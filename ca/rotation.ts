@@ -105,10 +105,7 @@ export function createRotation(parts: RotationParts): Rotation {
 }
 
 /** When an issuing CA's successor must exist, and when it must sign. */
-export function dueTimes(
-  issuing: CaEntry,
-  settings: CaSettings,
-): { readonly prepare: number; readonly activate: number } {
+function dueTimes(issuing: CaEntry, settings: CaSettings): { readonly prepare: number; readonly activate: number } {
   const { notBefore, notAfter } = issuing.certificate;
   const life = notAfter - notBefore;
   const prepare = notBefore + life / 2;

@@ -57,7 +57,7 @@ export interface Output {
 }
 
 /** The version of every JSON shape that the command line prints. */
-export const outputVersion = 1;
+const outputVersion = 1;
 
 export function createOutput(options: OutputOptions): Output {
   const { stdout, stderr, format, quiet, debug } = options;

@@ -14,9 +14,9 @@ export interface LocatedDocument {
   readonly keys: ReadonlyMap<string, Position>;
 }
 
-export const deepestNesting = 32;
+const deepestNesting = 32;
 /** How many values the aliases of one document may stand for. */
-export const mostAliased = 10_000;
+const mostAliased = 10_000;
 const mostProblems = 100;
 
 /** Every document that can be read and is not empty, and every problem (at most a hundred, then their number). */

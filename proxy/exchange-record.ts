@@ -1,7 +1,6 @@
 // The decision record of one exchange or connection: opened first, closed exactly once, written after the exchange and never waited for.
 import type { Decision } from '#policy';
 import type { DecisionRecord } from '#wire';
-import { wireVersion } from '#wire';
 import type { Hop } from './data-plane-metrics.ts';
 import type { Exchange } from './exchange.ts';
 import type { RequestHead } from './request-head.ts';
@@ -25,9 +24,6 @@ export interface RecordOptions {
   readonly to?: string | undefined;
   readonly head?: RequestHead | undefined;
 }
-
-/** The version of the record's shape is the wire's. */
-export const recordVersion = wireVersion;
 
 export function openRecord(o: RecordOptions): Writable {
   const record: Writable = {

@@ -53,7 +53,7 @@ export interface Channel {
 }
 
 /** The largest reply and the longest line of a stream, in bytes: a snapshot of a large mesh fits. */
-export const largestReply = 64 * 1024 * 1024;
+const largestReply = 64 * 1024 * 1024;
 
 export function createChannel({ url, identity, bundle, clock, timeoutMs = 10_000 }: ChannelOptions): Channel {
   const connector = createConnector({ url, identity, bundle, clock, timeoutMs });

@@ -35,7 +35,6 @@ export {
 export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
 export {
   enrolRequest,
-  instanceFacts,
   joinTokenAudience,
   joinTokenClaims,
   joinTokenType,
@@ -43,7 +42,7 @@ export {
   svidReply,
 } from './enrolment.ts';
 export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
-export { controlEvent, decisionRecord, recordBatch } from './record.ts';
+export { decisionRecord, recordBatch } from './record.ts';
 export type {
   AssertionResource,
   GroupResource,
@@ -55,7 +54,7 @@ export type {
   ResourceKind,
   RuleResource,
 } from './resources.ts';
-export { groupSchema, namePattern, originSchema, policySchema, resourceSchemas, ruleSchema } from './resources.ts';
+export { resourceSchemas } from './resources.ts';
 export type {
   Endpoint,
   PolicyRule,

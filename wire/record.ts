@@ -62,7 +62,7 @@ export interface RecordReceipt {
 }
 
 /** Written by the control plane: enrolments, issuances, refusals, bans, configuration changes, admin actions. */
-export const controlEvent = s.object({
+const controlEvent = s.object({
   v: s.literal(wireVersion),
   seq: s.integer({ minimum: 1 }),
   time: short(32),

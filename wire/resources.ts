@@ -2,7 +2,7 @@
 import { type Static, s } from '#base/schema';
 
 /** Names of policies, rules and groups. */
-export const namePattern = '^[a-zA-Z0-9]([a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?$';
+const namePattern = '^[a-zA-Z0-9]([a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?$';
 const name = (description: string) =>
   s.string({ pattern: namePattern, title: 'a name of letters, digits and . _ - / (at most 128)', description });
 
@@ -40,7 +40,7 @@ const paths = s.array(s.string({ minLength: 1, maxLength: 2_048 }), {
 const ports = s.array(s.integer({ minimum: 1, maximum: 65_535 }), { minItems: 1, maxItems: 256 });
 const when = s.array(condition, { minItems: 1, maxItems: 32, description: 'all must hold' });
 
-export const ruleSchema = s.object({
+const ruleSchema = s.object({
   id: name('unique within the policy'),
   effect: s.enum(['allow', 'deny'], { description: 'deny beats allow' }),
   shadow: s.optional(s.boolean({ description: 'record what the rule would do, never enforce it' })),
@@ -53,7 +53,7 @@ export const ruleSchema = s.object({
 });
 export type RuleResource = Static<typeof ruleSchema>;
 
-export const policySchema = s.object({
+const policySchema = s.object({
   kind: s.literal('Policy'),
   name: name('unique among policies'),
   description: s.optional(s.string({ maxLength: 1_024 })),
@@ -62,7 +62,7 @@ export const policySchema = s.object({
 });
 export type PolicyResource = Static<typeof policySchema>;
 
-export const groupSchema = s.object({
+const groupSchema = s.object({
   kind: s.literal('Group'),
   name: name('unique among groups'),
   description: s.optional(s.string({ maxLength: 1_024 })),
@@ -84,7 +84,7 @@ const invariants = (description: string) =>
   s.optional(s.anyOf(invariant, s.array(invariant, { minItems: 1, maxItems: 1_000, description })));
 export type InvariantResource = Static<typeof invariant>;
 
-export const assertionSchema = s.object({
+const assertionSchema = s.object({
   kind: s.literal('Assertion'),
   name: name('unique among assertions'),
   description: s.optional(s.string({ maxLength: 1_024 })),

@@ -5,7 +5,7 @@ import { condition } from './resources.ts';
 import { wireVersion } from './version.ts';
 
 /** One rule as proxies get it: `to` and `from` are SPIFFE IDs, prefixes (`spiffe://td/x/**`), `*` or `group:NAME`. */
-export const policyRule = s.object({
+const policyRule = s.object({
   policy: s.string({ maxLength: 128 }),
   id: s.string({ maxLength: 128 }),
   effect: s.enum(['allow', 'deny']),

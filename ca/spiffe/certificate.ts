@@ -61,7 +61,7 @@ export const keyUsageBit = {
 } as const;
 
 /** Larger certificates are refused unread. */
-export const largestCertificate = 16_384;
+const largestCertificate = 16_384;
 
 /** Reads one certificate; throws `IDENTITY_MALFORMED`. Only version 3 without unique identifiers is read. */
 export function readCertificate(bytes: Uint8Array): Certificate {

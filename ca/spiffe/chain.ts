@@ -59,7 +59,7 @@ export function verifyChain(o: {
 }
 
 /** Throws unless `now` is within the certificate's life, both ends included. */
-export function assertValidAt(certificate: { notBefore: number; notAfter: number }, now: number, id: string): void {
+function assertValidAt(certificate: { notBefore: number; notAfter: number }, now: number, id: string): void {
   const { notBefore, notAfter } = certificate;
   if (now < notBefore) throw fail('IDENTITY_NOT_YET_VALID', { id, notBefore: new Date(notBefore).toISOString() });
   if (now > notAfter) throw fail('IDENTITY_EXPIRED', { id, notAfter: new Date(notAfter).toISOString() });

@@ -26,7 +26,7 @@ export const tag = {
 } as const;
 
 /** Nesting deeper than this is refused; a certificate needs 8. */
-export const deepest = 24;
+const deepest = 24;
 
 /** Reads bytes that must be exactly one value. Throws `IDENTITY_MALFORMED`. */
 export function readDer(bytes: Uint8Array, expected?: number, depth = 0): DerValue {

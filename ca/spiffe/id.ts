@@ -3,7 +3,7 @@ import { fail } from './errors.ts';
 
 /** The longest ID accepted anywhere, in bytes (SPIFFE-ID section 2.3), and the longest trust domain. */
 export const longestId = 2048;
-export const longestTrustDomain = 255;
+const longestTrustDomain = 255;
 
 /** The path prefix that belongs to the mesh's own parts. */
 export const reservedPath = 'postern';

@@ -3,7 +3,7 @@ export type { TrustBundle } from './bundle.ts';
 export { bundlePem, formatBundle, parseBundle, toPem } from './bundle.ts';
 export type { Certificate } from './certificate.ts';
 export { extensionId, readCertificate, readExtensions, readKeyPurposes } from './certificate.ts';
-export { assertSigning, assertValidAt, verifyChain } from './chain.ts';
+export { assertSigning, verifyChain } from './chain.ts';
 export type { DerValue } from './der.ts';
 export {
   assertWellFormed,
@@ -11,21 +11,17 @@ export {
   readBits,
   readChildren,
   readDer,
-  readInteger,
   readOid,
   readSmallInteger,
 } from './der.ts';
 export { bits, der, octets, oid, sequence, smallInteger, time, unsignedInteger } from './der-write.ts';
-export { spiffeErrors } from './errors.ts';
 export { longestId, parseSpiffeId, parseTrustDomain, reservedPath, SpiffeId, spiffeIdOf } from './id.ts';
 export type { Identity } from './identity.ts';
 export { createKeyPair, readIdentity } from './identity.ts';
 export { createCsr } from './request.ts';
 export {
-  assertStrongKey,
   isSignedBy,
   isSignedByOneTimeKey,
-  readPublicKey,
   signatureAlgorithmOf,
   signWith,
 } from './strength.ts';

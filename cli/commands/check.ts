@@ -33,10 +33,7 @@ const marks: Readonly<Record<CheckResult, readonly [mark: string, tone: Tone]>> 
 };
 
 /** Categories with their checks, a mark before each; the reason and a hint under what is not well. */
-export function formatChecks(
-  categories: readonly CheckCategory[],
-  paint: (tone: Tone, text: string) => string,
-): string {
+function formatChecks(categories: readonly CheckCategory[], paint: (tone: Tone, text: string) => string): string {
   const blocks = categories.map(({ categoryName, checks }) => {
     const lines = checks.flatMap(({ description, result, error, hint }) => {
       const [mark, tone] = marks[result];

@@ -1,7 +1,7 @@
 // The schema checker: every problem at once, each with its place and, for slips of the hand, the word that was meant.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { check, isValid, type JsonSchema, mostProblems, pointerTo, s, withDefaults } from '#base/schema';
+import { check, isValid, type JsonSchema, mostProblems, pointerTo, s } from '#base/schema';
 
 const rule = s.object({
   id: s.string({ minLength: 1, maxLength: 4, pattern: '^[a-z]+$', title: 'a lower-case word' }),
@@ -131,16 +131,6 @@ test('what is generated from a schema is accepted, and any added key is not', ()
       },
     ),
   );
-});
-
-test('defaults fill what is absent, at any depth, and never what is there', () => {
-  const schema = s.object({
-    a: s.string({ default: 'x' }),
-    b: s.object({ c: s.integer({ default: 3 }) }),
-    d: s.optional(s.string()),
-  });
-  expect(withDefaults(schema, { b: {} })).toEqual({ a: 'x', b: { c: 3 } });
-  expect(withDefaults(schema, { a: '', b: { c: 0 }, d: 'd' })).toEqual({ a: '', b: { c: 0 }, d: 'd' });
 });
 
 test('the schema is JSON Schema that says additionalProperties false', () => {
