@@ -3,17 +3,17 @@
 import { fstatSync, renameSync, statSync } from 'node:fs';
 import { makePrivateFolder } from '#base/files';
 import { type Disk, moveIfThere, syncFolder } from './disk.ts';
-import { closeQuietly, frameEntry, logFile } from './log-files.ts';
+import { closeQuietly, frameEntries, logFile } from './log-files.ts';
 import { parseEntry } from './log-recovery.ts';
 import { leafHashOfText } from './merkle/hash.ts';
 import { tileWidth } from './merkle/tile-path.ts';
 
 export interface Item {
   readonly entry: string;
-  readonly frame: Buffer;
   /** The line of clear values. */
   readonly clear: string;
-  readonly leaf: Uint8Array;
+  /** Its hash as latin1 text. */
+  readonly leaf: string;
   readonly seq: number;
 }
 
@@ -45,13 +45,12 @@ export function createGrowingBundle(
   { folder, disk, onNotice }: Options,
   { bundle, items, durable }: { readonly bundle: number; readonly items: Item[]; readonly durable: number },
 ): GrowingBundle {
-  const half = (path: string, bytesOf: (item: Item) => Uint8Array) => ({ path, bytesOf });
+  const kept = items.slice(0, durable);
   const files = [
-    half(logFile.growingEntries(folder, bundle), ({ frame }) => frame),
-    half(logFile.growingClear(folder, bundle), ({ clear }) => Buffer.from(`${clear}\n`)),
-  ].map(({ path, bytesOf }) => ({
-    ...{ path, bytesOf, file: undefined as number | undefined },
-    bytes: items.slice(0, durable).reduce((sum, item) => sum + bytesOf(item).length, 0),
+    { path: logFile.growingEntries(folder, bundle), encode: encodeEntries },
+    { path: logFile.growingClear(folder, bundle), encode: encodeClear },
+  ].map(({ path, encode }) => ({
+    ...{ path, encode, file: undefined as number | undefined, bytes: encode(kept).length },
   }));
   let isSuspect = false;
   let flushed = durable;
@@ -70,7 +69,7 @@ export function createGrowingBundle(
   const write = (fresh: readonly Item[]): void => {
     const isNew = isSuspect || flushed === 0;
     for (const each of files) {
-      const bytes = Buffer.concat(fresh.map(each.bytesOf));
+      const bytes = each.encode(fresh);
       each.file ??= disk.open(each.path, isNew ? 'w+' : 'r+', 0o600);
       disk.write(each.file, bytes, each.bytes);
       each.bytes += bytes.length;
@@ -130,6 +129,9 @@ export function createGrowingBundle(
   };
 }
 
+const encodeEntries = (items: readonly Item[]): Buffer => frameEntries(items.map(({ entry }) => entry));
+const encodeClear = (items: readonly Item[]): Buffer => Buffer.from(items.map(({ clear }) => `${clear}\n`).join(''));
+
 /** The items of what was read from a disk. */
 export function itemsOf({
   entries,
@@ -140,6 +142,6 @@ export function itemsOf({
 }) {
   return entries.map((entry, at): Item => {
     const seq = parseEntry(entry)?.seq ?? 0;
-    return { entry, frame: frameEntry(entry), clear: clears[at]!, leaf: leafHashOfText(entry), seq };
+    return { entry, clear: clears[at]!, leaf: leafHashOfText(entry), seq };
   });
 }

@@ -24,14 +24,21 @@ export const logFile = {
   clear: (folder: string, bundle: number): string => join(folder, 'clear', numberPath(bundle)),
 } as const;
 
-/** A bundle's entries, each with its length before it (big-endian uint16). */
-export function frameEntry(entry: string): Buffer {
-  const length = Buffer.byteLength(entry);
-  if (length > longestEntry) throw new RangeError(`an entry of ${length} bytes is too long`);
-  const frame = Buffer.allocUnsafe(2 + length);
-  frame.writeUInt16BE(length);
-  frame.write(entry, 2);
-  return frame;
+let scratch = Buffer.alloc(0);
+
+/** A bundle's entries, each with its length before it (big-endian uint16). Good until the next call. */
+export function frameEntries(entries: readonly string[]): Buffer {
+  let most = 0;
+  for (const entry of entries) most += 2 + 3 * entry.length;
+  if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
+  let at = 0;
+  for (const entry of entries) {
+    const length = scratch.write(entry, at + 2);
+    if (length > longestEntry) throw new RangeError(`an entry of ${length} bytes is too long`);
+    scratch.writeUInt16BE(length, at);
+    at += 2 + length;
+  }
+  return scratch.subarray(0, at);
 }
 
 /** The complete entries at the beginning of a bundle, and how many bytes they take. */

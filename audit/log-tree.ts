@@ -4,20 +4,20 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:cryp
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
-import { frameEntry, logFile, readIfThere, splitBundle } from './log-files.ts';
+import { frameEntries, logFile, readIfThere, splitBundle } from './log-files.ts';
 import type { LogState } from './log-recovery.ts';
 import { readCheckpoint, signCheckpoint, verifyCheckpoint } from './merkle/checkpoint.ts';
-import { leafHash, leafHashOfText, perfectRoot } from './merkle/hash.ts';
+import { leafHash, perfectRoot } from './merkle/hash.ts';
 import { rawPublicKey } from './merkle/note.ts';
 import { bundlePath, tilePath, tileWidth } from './merkle/tile-path.ts';
 import { createTileReader, readTile } from './merkle/tile-reader.ts';
 import { treeRoot } from './merkle/tree.ts';
-import { createOpenTiles, type FullTile, type OpenTiles } from './open-tiles.ts';
+import { createOpenTiles, type OpenTiles, type TileBytes } from './open-tiles.ts';
 
 export interface LogTree {
   readonly size: number;
-  /** Adds leaves within one bundle; never throws. */
-  add(leaves: readonly Uint8Array[]): void;
+  /** Adds leaves (hashes as latin1 text) within one bundle; never throws. */
+  add(leaves: readonly string[]): void;
   /** Puts the tiles that are full on the disk. */
   writeTiles(): void;
   /** Signs what is there and returns the note; `undefined` when nothing was added since the last one. */
@@ -60,13 +60,13 @@ export function openLogTree(o: {
   let partials: string[] = [];
   let older = listPartials(folder);
 
-  const full: FullTile[] = [];
+  const full: TileBytes[] = [];
   const writeTiles = (): void => {
     for (; full.length > 0; full.shift()) writeTile(full[0]!);
   };
-  const writeTile = ({ level, index, hashes }: FullTile): string => {
-    const path = tilePath(level, index, hashes.length);
-    writeFileIn(folder, path, Buffer.concat(hashes));
+  const writeTile = ({ level, index, width, bytes }: TileBytes): string => {
+    const path = tilePath(level, index, width);
+    writeFileIn(folder, path, bytes);
     return path;
   };
 
@@ -84,7 +84,7 @@ export function openLogTree(o: {
       const written = open.partial().map(writeTile);
       if (entries.length > 0) {
         const path = bundlePath(Math.floor(open.size / tileWidth), entries.length);
-        writeFileIn(folder, path, Buffer.concat(entries.map(frameEntry)));
+        writeFileIn(folder, path, frameEntries(entries));
         written.push(path);
       }
       writeFileAtomic(logFile.state(folder), `${JSON.stringify(state)}\n`);
@@ -132,7 +132,7 @@ function loadEdge(folder: string, size: number, growing: readonly string[]): Ope
     if (entries.length < count) throw new BrokenTree(`the entries of bundle ${bundle} and their hashes are gone`);
     return entries.slice(0, count).map(leafHash);
   };
-  const levels: Uint8Array[][] = [growing.map(leafHashOfText)];
+  const levels: Uint8Array[][] = [growing.map((entry) => leafHash(Buffer.from(entry)))];
   for (let level = 1; size >= tileWidth ** level; level++) {
     const total = Math.floor(size / tileWidth ** level);
     const width = total % tileWidth;

@@ -5,7 +5,7 @@ import { makePrivateFolder, writeFileAtomic } from '#base/files';
 import { type Disk, moveIfThere, realDisk } from './disk.ts';
 import { bindEntry } from './entry.ts';
 import { createGrowingBundle, type Item, itemsOf } from './growing-bundle.ts';
-import { frameEntry, listBundles, logFile, readIfThere, splitBundle } from './log-files.ts';
+import { listBundles, logFile, readIfThere, splitBundle } from './log-files.ts';
 import { type LogState, parseEntry, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
@@ -146,7 +146,7 @@ export function openLogWriter(
   };
 
   const makeRoom = (): void => {
-    let used = pending.reduce((sum, { frame, clear }) => sum + frame.length + clear.length, growing.bytes);
+    let used = pending.reduce((sum, { entry, clear }) => sum + entry.length + clear.length, growing.bytes);
     for (const bytes of bytesOf.values()) used += bytes;
     for (const [bundle, bytes] of bytesOf) {
       if (used <= o.maxBytes) return;
@@ -173,7 +173,7 @@ export function openLogWriter(
       const [rests, clears] = [rest.split('\n'), clear.split('\n')];
       for (const [at, seq] of seqs.entries()) {
         const entry = bindEntry({ rest: rests[at]!, clear: clears[at]! });
-        pending.push({ entry, frame: frameEntry(entry), clear: clears[at]!, leaf: leafHashOfText(entry), seq });
+        pending.push({ entry, clear: clears[at]!, leaf: leafHashOfText(entry), seq });
       }
     },
     commit() {

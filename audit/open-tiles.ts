@@ -1,53 +1,70 @@
-// The right edge of a growing tree: at each level the hashes of the tile that is not full yet. Enough to add leaves, to know the root and
-// to say which tiles have become full; what is full goes to the disk and is forgotten here.
-import { emptyRoot, nodeHash, perfectRoot } from './merkle/hash.ts';
+// The right edge of a growing tree: at each level the hashes of the tile that is not full yet, side by side in one buffer, so that a leaf costs
+// no object. Enough to add leaves, to know the root and to say which tiles are full; what is full goes to the disk and is forgotten here.
+import { emptyRoot, hashBytes, nodeHash, perfectRoot, rootOfTile } from './merkle/hash.ts';
 import { tileWidth } from './merkle/tile-path.ts';
 
-export interface FullTile {
+export interface TileBytes {
   readonly level: number;
   readonly index: number;
-  readonly hashes: readonly Uint8Array[];
+  readonly width: number;
+  readonly bytes: Buffer;
 }
 
 export interface OpenTiles {
   /** Number of leaves. */
   readonly size: number;
-  /** Adds leaves up to the end of the lowest tile at most; returns the tiles that are full now, lowest level first. */
-  add(leaves: readonly Uint8Array[]): readonly FullTile[];
+  /** Adds leaves (hashes as latin1 text) up to the end of the lowest tile; returns the tiles that are full now, lowest level first. */
+  add(leaves: readonly string[]): readonly TileBytes[];
   root(): Uint8Array;
   /** The tiles that are not full, without empty ones. */
-  partial(): readonly FullTile[];
+  partial(): readonly TileBytes[];
 }
+
+interface Level {
+  bytes: Buffer;
+  width: number;
+}
+
+const emptyLevel = (): Level => ({ bytes: Buffer.alloc(tileWidth * hashBytes), width: 0 });
 
 /** `levels`: hashes of the open tile of each level, as they were left. */
 export function createOpenTiles(start: number, levels: readonly (readonly Uint8Array[])[] = []): OpenTiles {
   let size = start;
-  const open: Uint8Array[][] = levels.map((hashes) => [...hashes]);
+  const open = levels.map((hashes): Level => {
+    const level = emptyLevel();
+    for (const [at, hash] of hashes.entries()) level.bytes.set(hash, at * hashBytes);
+    level.width = hashes.length;
+    return level;
+  });
+  const levelAt = (level: number): Level => {
+    open[level] ??= emptyLevel();
+    return open[level];
+  };
   return {
     get size() {
       return size;
     },
     add(leaves) {
-      if ((open[0]?.length ?? 0) + leaves.length > tileWidth) throw new RangeError('more leaves than the tile takes');
-      const full: FullTile[] = [];
-      open[0] ??= [];
-      open[0].push(...leaves);
+      const lowest = levelAt(0);
+      if (lowest.width + leaves.length > tileWidth) throw new RangeError('more leaves than the tile takes');
+      for (const leaf of leaves) lowest.bytes.write(leaf, lowest.width++ * hashBytes, 'latin1');
       size += leaves.length;
-      for (let level = 0; open[level]?.length === tileWidth; level++) {
-        const hashes = open[level]!;
-        const index = Math.floor(size / tileWidth ** (level + 1)) - 1;
-        full.push({ level, index, hashes });
-        open[level] = [];
-        open[level + 1] ??= [];
-        open[level + 1]!.push(perfectRoot(hashes, 0, tileWidth));
+      const full: TileBytes[] = [];
+      for (let level = 0; open[level]?.width === tileWidth; level++) {
+        const { bytes } = open[level]!;
+        full.push({ level, index: Math.floor(size / tileWidth ** (level + 1)) - 1, width: tileWidth, bytes });
+        open[level] = emptyLevel();
+        const above = levelAt(level + 1);
+        above.bytes.set(rootOfTile(bytes), above.width++ * hashBytes);
       }
       return full;
     },
     root() {
       let root: Uint8Array | undefined;
-      for (const hashes of open) {
+      for (const { bytes, width } of open) {
+        const hashes = Array.from({ length: width }, (_, at) => bytes.subarray(at * hashBytes, (at + 1) * hashBytes));
         // Peaks from the right: the smallest subtree is the last one.
-        for (let end = hashes.length, peak = 1; end > 0; peak *= 2) {
+        for (let end = width, peak = 1; end > 0; peak *= 2) {
           if (end % (peak * 2) === 0) continue;
           const found = perfectRoot(hashes, end - peak, peak);
           root = root ? nodeHash(found, root) : found;
@@ -57,8 +74,9 @@ export function createOpenTiles(start: number, levels: readonly (readonly Uint8A
       return root ?? emptyRoot;
     },
     partial: () =>
-      open.flatMap((hashes, level) =>
-        hashes.length > 0 ? [{ level, index: Math.floor(size / tileWidth ** (level + 1)), hashes: [...hashes] }] : [],
-      ),
+      open.flatMap(({ bytes, width }, level) => {
+        const index = Math.floor(size / tileWidth ** (level + 1));
+        return width > 0 ? [{ level, index, width, bytes: bytes.subarray(0, width * hashBytes) }] : [];
+      }),
   };
 }

@@ -7,12 +7,15 @@ import type { Bench } from './bench.ts';
 const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>> = {
   issuance: () => import('./issuance.ts'),
   policy: () => import('./policy.ts'),
+  audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),
   'data-plane': () => import('./data-plane.ts'),
+  endurance: () => import('./endurance.ts'),
 };
 
-const asked = process.argv.slice(2);
+// A number after the names is for those that take one.
+const asked = process.argv.slice(2).filter((word) => !/^[0-9]+$/.test(word));
 const unknown = asked.filter((name) => !(name in all));
 if (unknown.length > 0)
   throw new Error(`no benchmark is called ${unknown.join(', ')}; there are ${Object.keys(all).join(', ')}`);
