@@ -234,16 +234,22 @@ describe('floods', () => {
   });
 
   test('P6: answers that nobody reads do not pile up', async () => {
-    const [raw, ours] = await attack((exchange, head) => {
+    const [raw, ours] = await attack((exchange) => {
       exchange.responseHead({ status: 200, reason: '', fields: ['x-large', 'y'.repeat(16_000)], length: 0 });
-      return hello(exchange, head);
+      exchange.responseEnd([]);
+      return inert;
     });
     raw.socket.pause();
-    const before = rss();
-    raw.send(repeat(20_000, (index) => request(odd(index))));
+    let most = 0;
+    for (let round = 0; round < 200 && !raw.isClosed; round++) {
+      raw.send(repeat(100, (index) => request(odd(round * 100 + index))));
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, ours.links[0]?.link.connection.socket.writableLength ?? 0);
+    }
     await expect.poll(() => ours.links[0]!.link.isOver, { timeout: 10_000 }).toBe(true);
-    expect(rss() - before).toBeLessThan(80_000_000);
-    raw.socket.resume();
+    expect(ours.limits).toContain('http2-streams');
+    expect(most).toBeLessThan(4_000_000);
+    raw.socket.destroy();
   });
 });
 
@@ -348,6 +354,29 @@ describe('windows', () => {
       repeat(20, () => frame(types.data, 0, 1, Buffer.alloc(16_384))),
     );
     expect(await goaway(raw)).toBe(codes.flow);
+  });
+
+  test('P8: more DATA than the connection allows ends it', async () => {
+    const [raw] = await attack(() => ({ ...inert, data: () => false }), {
+      linkLimits: { connectionWindow: 70_000, streamWindow: 1_000_000 },
+    });
+    raw.send(
+      request(1, post, false),
+      repeat(5, () => frame(types.data, 0, 1, Buffer.alloc(16_384))),
+    );
+    expect(await goaway(raw)).toBe(codes.flow);
+  });
+
+  test('the window of the connection is honoured by all of its streams together', async () => {
+    const [raw] = await attack((exchange, head) => pouring(50_000)(exchange, head));
+    const got = (): number =>
+      raw.frames.filter(({ type }) => type === types.data).reduce((sum, { payload }) => sum + payload.length, 0);
+    raw.send(frame(types.settings, 0, 0, setting(4, 1_000_000)), request(1), request(3), request(5));
+    await expect.poll(got).toBe(65_535);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(got()).toBe(65_535);
+    raw.send(frame(types.window, 0, 0, u32(1_000_000)));
+    await expect.poll(got).toBe(150_000);
   });
 
   test('a window below zero is honoured', async () => {
