@@ -33,9 +33,9 @@ export interface Limits {
   readonly responseMs: number;
   /** A response body without a byte. */
   readonly streamMs: number;
-  /** Connections to one upstream endpoint or to the application. */
+  /** Connections to one upstream endpoint or to the application. Of those to the application one calling service alone gets half. */
   readonly poolConnections: number;
-  /** Requests waiting for one of them, and for how long. */
+  /** Requests waiting for one of them, shared alike, and for how long. */
   readonly poolPending: number;
   readonly poolPendingMs: number;
   readonly poolIdleMs: number;

@@ -1,9 +1,11 @@
-// Connections to one place under one identity, used again while they are good. Bounded both in connections and in who waits for one; never
-// shared with another pool, so never with another identity.
+// Connections to one place under one identity, used again while they are good. Bounded both in connections and in who waits for one, shared
+// fairly among callers; never shared with another pool, so never with another identity.
 
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
 import type { Http1Upstream } from './http1/upstream.ts';
+import { createPlaces } from './shares.ts';
+import { createWaiting } from './waiting.ts';
 
 export interface PoolOptions {
   readonly clock: Clock;
@@ -17,9 +19,16 @@ export interface PoolOptions {
   readonly onLimit: (limit: string) => void;
 }
 
+export interface TakeOptions {
+  /** Never a used connection. */
+  readonly fresh?: boolean;
+  /** For whom, where several share: nobody gets so many that the others find none. */
+  readonly caller?: string | undefined;
+}
+
 export interface Pool {
-  /** A connection that can carry one exchange now. `fresh` never gives a used one. Rejects with why there is none. */
-  take(o?: { readonly fresh?: boolean }): Promise<Http1Upstream> | Http1Upstream;
+  /** A connection that can carry one exchange now. Rejects with why there is none. */
+  take(o?: TakeOptions): Promise<Http1Upstream> | Http1Upstream;
   /** The connection can carry another exchange. */
   idle(upstream: Http1Upstream, announcedIdleMs?: number): void;
   gone(upstream: Http1Upstream): void;
@@ -28,78 +37,94 @@ export interface Pool {
   readonly size: number;
 }
 
-interface Waiter {
-  resolve(upstream: Http1Upstream | Promise<Http1Upstream>): void;
-  reject(fault: PosternError): void;
-  cancel(): void;
-}
+const limitNames = { full: 'pool-pending', share: 'pool-share', time: 'pool-pending-time' } as const;
 
 export function createPool(o: PoolOptions): Pool {
   const idle: Http1Upstream[] = [];
-  const waiting: Waiter[] = [];
+  /** For whom each busy connection works. */
+  const users = new Map<Http1Upstream, string | undefined>();
+  const places = createPlaces(o.connections);
+  const waiting = createWaiting<Http1Upstream>({
+    clock: o.clock,
+    most: o.pending,
+    ms: o.pendingMs,
+    refusal(why) {
+      o.onLimit(limitNames[why]);
+      return o.overloaded();
+    },
+  });
   let size = 0;
   let isRetired = false;
 
-  const dial = async (): Promise<Http1Upstream> => {
+  const dial = async (caller: string | undefined): Promise<Http1Upstream> => {
     size++;
+    places.take(caller);
     try {
-      return await o.dial(pool);
+      const upstream = await o.dial(pool);
+      users.set(upstream, caller);
+      return upstream;
     } catch (thrown) {
       size--;
-      serveNext();
+      places.giveBack(caller);
+      serveWaiting();
       throw thrown;
     }
   };
-  /** A place has become free: the one that waits longest gets it. */
-  const serveNext = (): void => {
-    if (size >= o.connections) return;
-    const next = waiting.shift();
-    next?.cancel();
-    next?.resolve(dial());
+  const use = (upstream: Http1Upstream, caller: string | undefined): Http1Upstream => {
+    places.take(caller);
+    users.set(upstream, caller);
+    return upstream;
   };
-  const wait = (): Promise<Http1Upstream> => {
-    if (waiting.length >= o.pending) {
-      o.onLimit('pool-pending');
-      return Promise.reject(o.overloaded());
+  const release = (upstream: Http1Upstream): void => {
+    if (!users.has(upstream)) return;
+    places.giveBack(users.get(upstream));
+    users.delete(upstream);
+  };
+  const takeIdle = (): Http1Upstream | undefined => {
+    for (let upstream = idle.pop(); upstream; upstream = idle.pop()) if (upstream.isIdle) return upstream;
+    return undefined;
+  };
+  /** Something has become free, and with it perhaps a place for more than one. */
+  const serveWaiting = (): void => {
+    for (;;) {
+      const ready = takeIdle();
+      if (!ready && size >= o.connections) return;
+      if (serve((caller) => (ready ? use(ready, caller) : dial(caller)))) continue;
+      if (ready) idle.push(ready);
+      return;
     }
-    return new Promise((resolve, reject) => {
-      const cancel = o.clock.after(o.pendingMs, () => {
-        waiting.splice(waiting.indexOf(waiter), 1);
-        o.onLimit('pool-pending-time');
-        reject(o.overloaded());
-      });
-      const waiter: Waiter = { resolve, reject, cancel };
-      waiting.push(waiter);
-    });
   };
+  const serve = (make: (caller: string | undefined) => Http1Upstream | Promise<Http1Upstream>): boolean =>
+    waiting.serve({ may: places.has, holds: places.heldBy, make });
   const pool: Pool = {
     get size() {
       return size;
     },
-    take({ fresh = false } = {}) {
+    take({ fresh = false, caller } = {}) {
+      if (!places.has(caller)) return waiting.join(caller);
       if (!fresh) {
-        for (let upstream = idle.pop(); upstream; upstream = idle.pop()) if (upstream.isIdle) return upstream;
+        const upstream = takeIdle();
+        if (upstream) return use(upstream, caller);
       } else if (size >= o.connections) idle.shift()?.retire();
-      return size < o.connections ? dial() : wait();
+      return size < o.connections ? dial(caller) : waiting.join(caller);
     },
     idle(upstream, announcedIdleMs) {
-      const next = waiting.shift();
-      if (next) {
-        next.cancel();
-        return next.resolve(upstream);
-      }
+      release(upstream);
+      if (serve((caller) => use(upstream, caller))) return serveWaiting();
       if (isRetired) return upstream.retire();
       // A second less than the server says, so that we close first.
       const ms = Math.min(o.idleMs, Math.max(0, (announcedIdleMs ?? Number.POSITIVE_INFINITY) - 1_000));
       if (ms === 0) return upstream.retire();
       upstream.connection.deadline = o.clock.monotonic() + ms;
       idle.push(upstream);
+      serveWaiting();
     },
     gone(upstream) {
       size--;
+      release(upstream);
       const at = idle.indexOf(upstream);
       if (at >= 0) idle.splice(at, 1);
-      serveNext();
+      serveWaiting();
     },
     retire() {
       isRetired = true;

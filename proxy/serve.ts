@@ -111,7 +111,9 @@ export function admit(
 
 /** Sends the request over a connection of `pool`; on a connection that was dead already, once more over a new one. */
 export async function send({ heard, exchange }: Running, pool: Pool, fields: FieldList): Promise<void> {
-  let upstream = pool.take();
+  // Callers share the application's connections; the way out has one caller, our own application.
+  const caller = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
+  let upstream = pool.take({ caller });
   for (;;) {
     const ready = upstream instanceof Promise ? await upstream : upstream;
     const { stopped } = exchange;
@@ -122,7 +124,7 @@ export async function send({ heard, exchange }: Running, pool: Pool, fields: Fie
     if ((await exchange.relay((events) => ready.start(events, fields))) === 'done') return;
     heard.plane.metrics.retried(heard.hop);
     exchange.isLastTry = true;
-    upstream = pool.take({ fresh: true });
+    upstream = pool.take({ fresh: true, caller });
   }
 }
 

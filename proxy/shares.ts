@@ -1,4 +1,4 @@
-// How many connections does one identity hold? Nobody may hold so many that there is no place left for the others.
+// How many connections or places does one identity hold? Nobody may hold so many that there is no place left for the others.
 
 export interface Shares {
   /** Takes one place for the holder; `undefined` when it has all that it may have. Call the result, once, to give the place back. */
@@ -18,6 +18,36 @@ export function createShares(o: { readonly most: number }): Shares {
         if (left > 0) held.set(holder, left);
         else held.delete(holder);
       };
+    },
+  };
+}
+
+/** A number of places that several take from, each at most as many as it leaves free. */
+export interface Places {
+  /** Whether the holder may have one more; nobody in particular (`undefined`) only needs one to be free. */
+  has(holder: string | undefined): boolean;
+  take(holder: string | undefined): void;
+  giveBack(holder: string | undefined): void;
+  heldBy(holder: string | undefined): number;
+}
+
+/** One holder alone gets half of them; after two that take all they can, a quarter is there for whoever comes next. */
+export function createPlaces(count: number): Places {
+  const held = new Map<string | undefined, number>();
+  let free = count;
+  const heldBy = (holder: string | undefined): number => held.get(holder) ?? 0;
+  return {
+    heldBy,
+    has: (holder) => free > 0 && (holder === undefined || heldBy(holder) < free),
+    take(holder) {
+      free--;
+      held.set(holder, heldBy(holder) + 1);
+    },
+    giveBack(holder) {
+      free++;
+      const left = heldBy(holder) - 1;
+      if (left > 0) held.set(holder, left);
+      else held.delete(holder);
     },
   };
 }
