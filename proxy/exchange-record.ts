@@ -3,8 +3,7 @@ import type { Decision } from '#policy';
 import type { DecisionRecord } from '#wire';
 import type { Hop } from './data-plane-metrics.ts';
 import type { Exchange } from './exchange.ts';
-import type { RequestHead } from './request-head.ts';
-import { valuesOf } from './request-head.ts';
+import { type RequestHead, valuesOf } from './request-head.ts';
 
 export type RecordDraft = Omit<DecisionRecord, 'v' | 'seq'>;
 type Writable = { -readonly [K in keyof RecordDraft]: RecordDraft[K] };

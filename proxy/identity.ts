@@ -16,7 +16,7 @@ export interface PeerOptions {
   readonly now: number;
 }
 
-/** A verified identity. Made only by `readPeer` and `localPeer`. */
+/** A verified identity. Made only by `Peer.read` and `Peer.local`. */
 export class Peer {
   readonly id: SpiffeId;
   readonly uri: string;

@@ -1,5 +1,6 @@
 // A request that another service sends to ours: identity -> head -> policy -> route -> application -> record. This decision is the one that
 // counts, whatever the calling side has decided. Nothing is sent to the application before it.
+import { formatHostPort } from '#base/host-port';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
@@ -52,5 +53,5 @@ async function inbound(running: Running): Promise<void> {
 
 /** There is one application; the permit is what opens the way to it. */
 function routeToApp(_permit: Permit, { app, upstreams }: Plane) {
-  return { address: `${app.host}:${app.port}`, pool: upstreams.app };
+  return { address: formatHostPort(app), pool: upstreams.app };
 }

@@ -29,6 +29,7 @@ export function allow(from: string, to: string, more: Partial<PolicyRule> = {}):
 }
 
 export interface TestApp {
+  readonly host: string;
   readonly port: number;
   /** Connections accepted so far. */
   readonly accepts: () => number;
@@ -36,9 +37,9 @@ export interface TestApp {
 }
 
 /** An HTTP application of Node's own. */
-export async function startApp(handler: RequestListener): Promise<TestApp> {
+export async function startApp(handler: RequestListener, host = '127.0.0.1'): Promise<TestApp> {
   const server = createHttpServer({ keepAliveTimeout: 60_000 }, handler);
-  return listening(server);
+  return listening(server, host);
 }
 
 /** An application that speaks raw bytes. */
@@ -51,7 +52,7 @@ export async function startRawApp(onSocket: (socket: Socket) => void): Promise<T
   );
 }
 
-async function listening(server: Server): Promise<TestApp> {
+async function listening(server: Server, host = '127.0.0.1'): Promise<TestApp> {
   let accepts = 0;
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
@@ -59,12 +60,12 @@ async function listening(server: Server): Promise<TestApp> {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   onTestFinished(() => {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  return { port: (server.address() as AddressInfo).port, accepts: () => accepts, server };
+  return { host, port: (server.address() as AddressInfo).port, accepts: () => accepts, server };
 }
 
 export interface TestProxy {
@@ -83,6 +84,7 @@ export interface TestProxy {
 export interface ProxyOptions {
   readonly pki: TestPki;
   readonly service: string;
+  readonly appHost?: string;
   readonly appPort?: number;
   readonly limits?: Partial<Limits>;
   readonly clock?: Clock;
@@ -101,7 +103,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
   const identity = o.identity ?? o.pki.identity(idOf(o.service));
   const loopback = { host: '127.0.0.1', port: 0 };
   const plane = createDataPlane({
-    app: { host: '127.0.0.1', port: o.appPort ?? 1 },
+    app: { host: o.appHost ?? '127.0.0.1', port: o.appPort ?? 1 },
     inbound: loopback,
     outbound: loopback,
     upstreams: (o.upstreams ?? []).map((name) => ({ name, listen: loopback })),
@@ -191,6 +193,7 @@ export async function startPair(o: PairOptions): Promise<Pair> {
   const payments = await startProxy({
     ...shared,
     service: 'payments',
+    appHost: o.app.host,
     appPort: o.app.port,
     ...(o.paymentsLimits && { limits: o.paymentsLimits }),
   });

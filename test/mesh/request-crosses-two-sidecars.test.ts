@@ -37,4 +37,16 @@ describe('a request crosses two sidecars', () => {
     expect(seen.headers['x-postern-decision']).toBe(inbound!.id);
     expect(outbound).toMatchObject({ hop: 'outbound', to: idOf('payments'), decision: 'allow', status: 200 });
   });
+
+  test('and the record says where it went, also to an application on IPv6', async () => {
+    const app = await startApp((_, response) => response.end('here'), '::1');
+    const { web, payments } = await startPair({ app });
+    expect((await call(web, {})).status).toBe(200);
+    const [inbound] = await payments.recorded(1);
+    const [outbound] = await web.recorded(1);
+    expect([inbound!.endpoint, outbound!.endpoint]).toEqual([
+      `[::1]:${app.port}`,
+      `127.0.0.1:${payments.addresses.inbound.port}`,
+    ]);
+  });
 });
