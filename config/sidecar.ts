@@ -23,9 +23,14 @@ export const sidecarSettings = {
   inbound: setting(hostPort({ default: '0.0.0.0:15008', description: 'where peers connect, by mTLS' }), {
     value: 'HOST:PORT',
   }),
-  advertise: optionalSetting(hostPort({ description: 'the address told to peers, when it is not the inbound one' }), {
-    value: 'HOST:PORT',
-  }),
+  advertise: optionalSetting(
+    hostPort({
+      description: 'the address told to peers, when it is not the inbound one; a name must be a full one in DNS',
+    }),
+    {
+      value: 'HOST:PORT',
+    },
+  ),
   outbound: setting(hostPort({ default: '127.0.0.1:15001', description: 'where the application sends its calls' }), {
     value: 'HOST:PORT',
   }),

@@ -1,6 +1,6 @@
 // Opens one connection onward: plain to the application, or mutual TLS to another sidecar that has proved to be the expected service before
 // a byte is sent to it. Every failure says which hop it was on and why.
-import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net';
+import { connect as connectTcp, type LookupFunction, type NetConnectOpts, type Socket } from 'node:net';
 import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf, type PosternError } from '#base/error';
@@ -38,6 +38,8 @@ export interface DialServiceOptions extends DialOptions {
   readonly expect: SpiffeId;
   readonly context: SecureContext;
   readonly identity: Identity;
+  /** Of endpoints that are known by name. */
+  readonly lookup: LookupFunction;
   readonly bundle: TrustBundle;
   /** Read when the handshake has ended. */
   readonly bans: () => Bans;
@@ -51,6 +53,7 @@ export async function dialService(to: HostPort, o: DialServiceOptions): Promise<
   const options: ConnectionOptions & NetConnectOpts = {
     ...tlsClientPolicy({ bundle: o.bundle, now, expect: o.expect }),
     ...to,
+    lookup: o.lookup,
     secureContext: o.context,
     ALPNProtocols: [linkProtocol],
     servername: '',

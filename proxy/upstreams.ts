@@ -12,6 +12,7 @@ import { Http1Upstream, type UpstreamFault } from './http1/upstream.ts';
 import { type Bans, lifeOf } from './identity.ts';
 import type { Limits } from './limits.ts';
 import type { LiveConnections } from './live.ts';
+import { createLookup } from './names.ts';
 import { createPool, type Pool } from './pool.ts';
 import type { Destination, Endpoint } from './route.ts';
 
@@ -98,6 +99,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       throw thrown;
     }
   };
+  const lookup = createLookup({ clock });
   const bounds = {
     clock,
     connections: limits.poolConnections,
@@ -111,7 +113,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       idleMs: limits.poolIdleMs,
       overloaded: () => fail('UPSTREAM_OVERLOADED', { service: id.uri }),
       dial: async (pool) => {
-        const options = { ...credentials, expect: id, bans: o.bans, clock, connectMs: limits.connectMs };
+        const options = { ...credentials, expect: id, bans: o.bans, clock, connectMs: limits.connectMs, lookup };
         const dialled = await counted(dialService({ host: endpoint.host, port: endpoint.port }, options));
         return upstreamOn(dialled, pool, { identity: credentials.identity, service: id.uri });
       },
