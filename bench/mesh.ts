@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseHostPort } from '#base/host-port';
-import { type Running, type RunningApp, runPostern, startApp, startPostern } from '../cli/demo/processes.ts';
+import { anyPorts, type Running, type RunningApp, runPostern, startApp, startPostern } from '../cli/demo/processes.ts';
 
 export interface SidecarReady {
   readonly inbound: string;
@@ -68,7 +68,7 @@ export async function startMesh(initFlags: readonly string[] = []): Promise<Mesh
       const app = await startApp(name);
       const { token } = JSON.parse(await postern('token', 'create', name, '-o', 'json')) as { token: string };
       const own = join(folder, `${name}-${members.length}`);
-      const flags = [...sidecarFlags(own, app.address), '--label', `instance=${members.length}`];
+      const flags = ['--home', own, '--app', app.address, ...anyPorts, '--label', `instance=${members.length}`];
       const sidecar = await startPostern<SidecarReady>([...flags, '--token', token]);
       const member: Member = {
         name,
@@ -88,24 +88,4 @@ export async function startMesh(initFlags: readonly string[] = []): Promise<Mesh
     },
   };
   return mesh;
-}
-
-/** Flags of a sidecar on free loopback ports. */
-function sidecarFlags(home: string, app: string): string[] {
-  const free = '127.0.0.1:0';
-  return [
-    'sidecar',
-    '--home',
-    home,
-    '--app',
-    app,
-    '--inbound',
-    free,
-    '--outbound',
-    free,
-    '--admin',
-    free,
-    '--metrics',
-    free,
-  ];
 }

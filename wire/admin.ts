@@ -1,5 +1,6 @@
 // What operators and the control plane say to each other. Every route but these three needs a verified client certificate:
 // POST /v1/enrol, GET /v1/bundle, GET /livez. Routes under /v1/ that are not `proxy` or `renew` need an admin's (`/postern/admin/NAME`).
+import type { Problem } from '#base/error';
 import { type Static, s } from '#base/schema';
 import type { ControlEvent, DecisionRecord } from './record.ts';
 import { type LocatedResource, originSchema } from './resources.ts';
@@ -14,14 +15,7 @@ export interface ErrorReply {
     readonly code: string;
     readonly message: string;
     readonly hint?: string;
-    readonly problems?: readonly {
-      readonly message: string;
-      readonly file?: string;
-      readonly line?: number;
-      readonly column?: number;
-      readonly pointer?: string;
-      readonly hint?: string;
-    }[];
+    readonly problems?: readonly Problem[];
   };
 }
 

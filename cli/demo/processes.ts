@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 const launcher = fileURLToPath(new URL('../postern.js', import.meta.url));
 const appFile = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './app.ts' : './app.js', import.meta.url));
 
+/** Flags that give a sidecar whatever loopback ports are free. */
+export const anyPorts = ['--inbound', '--outbound', '--admin', '--metrics'].flatMap((flag) => [flag, '127.0.0.1:0']);
+
 export interface Finished {
   readonly code: number;
   readonly stdout: string;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseHostPort } from '#base/host-port';
 import { type Caller, createCaller } from './client.ts';
+import { anyPorts } from './processes.ts';
 import type { Stage } from './stage.ts';
 
 const services = ['web', 'orders', 'payments'] as const;
@@ -70,10 +71,8 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
 async function joinMesh(stage: Stage, folder: string, name: Service): Promise<string> {
   const app = await stage.startApp(name);
   const { token } = JSON.parse(await stage.postern('token', 'create', name, '-o', 'json')) as { token: string };
-  const free = '127.0.0.1:0';
-  const ports = ['--inbound', free, '--outbound', free, '--admin', free, '--metrics', free];
   const own = ['--home', join(folder, name), '--token', token, '--app', app.address];
-  const { ready } = await stage.start<{ outbound: string }>('sidecar', ...own, ...ports);
+  const { ready } = await stage.start<{ outbound: string }>('sidecar', ...own, ...anyPorts);
   app.useProxy(parseHostPort(ready.outbound)!);
   return ready.outbound;
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { anyPorts } from '../../cli/demo/processes.ts';
 import { createHome, runPostern } from '../helpers/postern.ts';
 
 /** Libraries that a sidecar must never load: each costs memory in every one of thousands of processes. */
@@ -29,17 +30,7 @@ async function packagesOf(
 }
 
 test('a sidecar loads none of the large libraries, up to where it asks for its identity', async () => {
-  const ports = [
-    '--inbound',
-    '127.0.0.1:0',
-    '--outbound',
-    '127.0.0.1:0',
-    '--admin',
-    '127.0.0.1:0',
-    '--metrics',
-    '127.0.0.1:0',
-  ];
-  expect(await packagesOf(['sidecar', ...ports])).toEqual([]);
+  expect(await packagesOf(['sidecar', ...anyPorts])).toEqual([]);
 });
 
 test('the hook sees what is loaded: help needs commander and nothing else', async () => {

@@ -1,46 +1,14 @@
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createHome, type Outcome, outcomeOf, runPostern, spawnPostern } from '../helpers/postern.ts';
-
-const anyPorts = [
-  '--inbound',
-  '127.0.0.1:0',
-  '--outbound',
-  '127.0.0.1:0',
-  '--admin',
-  '127.0.0.1:0',
-  '--metrics',
-  '127.0.0.1:0',
-];
-
-interface Started {
-  readonly ready: Record<string, unknown>;
-  readonly pid: number;
-  stop(signal?: NodeJS.Signals): Promise<Outcome>;
-  readonly outcome: Promise<Outcome>;
-}
-
-async function start(...words: string[]): Promise<Started> {
-  const child = spawnPostern([...words, '-o', 'json']);
-  const line = new Promise<string>((resolve) => createInterface({ input: child.stdout! }).once('line', resolve));
-  const outcome = outcomeOf(child);
-  const ready = await Promise.race([line, outcome.then(({ stderr }) => Promise.reject(new Error(stderr)))]);
-  return {
-    ready: JSON.parse(ready),
-    pid: child.pid!,
-    outcome,
-    stop: (signal = 'SIGTERM') => {
-      child.kill(signal);
-      return outcome;
-    },
-  };
-}
+import { anyPorts } from '../../cli/demo/processes.ts';
+import { createHome, runPostern } from '../helpers/postern.ts';
+import { type Process, startProcess } from '../helpers/processes.ts';
 
 const home = createHome();
-let server: Started;
+const start = (...words: string[]) => startProcess<Record<string, unknown>>(words);
+let server: Process<Record<string, unknown>>;
 beforeAll(async () => {
   await runPostern(['--home', home.path, 'ca', 'init', '--trust-domain', 'example.org']);
   server = await start('--home', home.path, 'server', '--listen', '127.0.0.1:0');

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { bundlePem, type Identity } from '#spiffe';
-import { createTestCa } from '../helpers/control.ts';
 import { createMesh, type Mesh, trustDomain } from '../helpers/control-plane.ts';
+import { createTestCa } from '../helpers/fake-control.ts';
 
 type Kind = 'public' | 'any' | 'proxy' | 'admin';
 const routes: readonly (readonly [method: string, path: string, needs: Kind])[] = [

@@ -10,12 +10,13 @@ import { silentLog } from '#base/log';
 import { initAuthority } from '#ca';
 import { startServer } from '#control';
 import type { SvidReply } from '#wire';
-import { createMesh, enrolment, newKey, temporaryHome, trustDomain } from '../helpers/control-plane.ts';
+import { createMesh, enrolment, newKey, trustDomain } from '../helpers/control-plane.ts';
+import { temporaryFolder } from '../helpers/folder.ts';
 
 const start = (home: string, listen = '127.0.0.1:0') =>
   startServer({ home, listen }, { clock: systemClock, log: silentLog });
 async function emptyHome(): Promise<string> {
-  const home = temporaryHome();
+  const home = temporaryFolder();
   (await initAuthority({ home, trustDomain, clock: systemClock })).close();
   return home;
 }
@@ -96,7 +97,7 @@ describe('F5', () => {
 
   test('no home, a home without a CA, and one that cannot be written are named errors', async () => {
     await expect(start('/nowhere/at/all')).rejects.toMatchObject({ code: 'SERVER_HOME_UNUSABLE' });
-    await expect(start(temporaryHome())).rejects.toMatchObject({ code: 'CA_MISSING' });
+    await expect(start(temporaryFolder())).rejects.toMatchObject({ code: 'CA_MISSING' });
     const home = await emptyHome();
     mkdirSync(`${home}/server.lock.db`);
     await expect(start(home)).rejects.toMatchObject({ code: 'SERVER_HOME_UNUSABLE' });

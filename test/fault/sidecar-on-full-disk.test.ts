@@ -10,10 +10,11 @@ import { createRecordLog } from '#audit';
 import { systemClock } from '#base/clock';
 import { silentLog } from '#base/log';
 import type { DecisionRecord, IdentityStatus } from '#wire';
+import { anyPorts } from '../../cli/demo/processes.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { canFillDisk, emptyDisk, fillDisk } from '../helpers/limits.ts';
 import { runPostern } from '../helpers/postern.ts';
-import { anyPorts, initHome, openClients, startProcess } from '../helpers/processes.ts';
+import { initHome, openClients, startProcess } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
 const child = fileURLToPath(new URL('./record-log-full-child.ts', import.meta.url));

@@ -4,9 +4,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseHostPort } from '#base/host-port';
 import { startLoad } from '../../bench/load.ts';
+import { anyPorts } from '../../cli/demo/processes.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { type RunOptions, runPostern } from '../helpers/postern.ts';
-import { anyPorts, initHome, openClients, type Process, startProcess } from '../helpers/processes.ts';
+import { initHome, openClients, type Process, startProcess } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
 const policy = { kind: 'Policy', name: 'p', to: 'files', rules: [{ id: 'r', effect: 'allow', from: ['web'] }] };

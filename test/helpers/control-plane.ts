@@ -1,9 +1,6 @@
 // A real control plane in process on a temporary home, with real clients: an admin, proxies that enrolled with tokens, and raw requests.
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { systemClock } from '#base/clock';
 import { silentLog } from '#base/log';
@@ -23,6 +20,7 @@ import {
 import type { BundleReply, EventReply, InstanceFacts, Snapshot, SvidReply, TokenReply, WatchEvent } from '#wire';
 import { type Channel, createChannel } from '#wire/channel';
 import { createClock, type SettableClock } from './clock.ts';
+import { temporaryFolder } from './folder.ts';
 
 export const trustDomain = 'example.org';
 
@@ -81,7 +79,7 @@ export async function createMesh({
   svidTtlMs,
   clock = createClock(Date.now()),
 }: MeshOptions = {}): Promise<Mesh> {
-  const home = temporaryHome();
+  const home = temporaryFolder();
   const settings = svidTtlMs === undefined ? {} : { svidTtlMs };
   const authority = await initAuthority({ home, trustDomain, clock, settings });
   const adminIdentity = authority.issueLocal({
@@ -175,12 +173,6 @@ export function enrolment(o: {
 
 export function identityOf(reply: SvidReply, key: { readonly privateKey: KeyObject }): Identity {
   return readIdentity({ key: key.privateKey, chain: reply.chain.map((text) => Buffer.from(text, 'base64')) });
-}
-
-export function temporaryHome(): string {
-  const home = mkdtempSync(join(tmpdir(), 'postern-control-'));
-  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
-  return home;
 }
 
 export function askOnce(o: Ask & { readonly url: string; readonly bundle: TrustBundle }): Promise<Answer> {

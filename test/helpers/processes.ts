@@ -64,8 +64,6 @@ export async function initHome(home: string, ...flags: string[]): Promise<void> 
   if (code !== 0) throw new Error(stderr);
 }
 
-export const anyPorts = ['--inbound', '--outbound', '--admin', '--metrics'].flatMap((flag) => [flag, '127.0.0.1:0']);
-
 export interface Clients {
   readonly admin: Channel;
   readonly adminIdentity: Identity;

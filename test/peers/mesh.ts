@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Finished, type Running, runPostern, startPostern } from '../../cli/demo/processes.ts';
+import { anyPorts, type Finished, type Running, runPostern, startPostern } from '../../cli/demo/processes.ts';
 import { programPath } from './programs.ts';
 
 export interface SidecarReady {
@@ -62,18 +62,8 @@ export async function startPeerMesh(): Promise<PeerMesh> {
     async sidecar({ service, app, home: own = join(folder, `sidecar-${endings.length}`), more = [] }) {
       const { stdout } = await postern('token', 'create', service, '-o', 'json');
       const { token } = JSON.parse(stdout) as { token: string };
-      const free = [
-        '--inbound',
-        '127.0.0.1:0',
-        '--outbound',
-        '127.0.0.1:0',
-        '--admin',
-        '127.0.0.1:0',
-        '--metrics',
-        '127.0.0.1:0',
-      ];
       const given = ['--home', own, '--token', token, '--app', app];
-      const running = await startPostern<SidecarReady>(['sidecar', ...given, ...free, ...more]);
+      const running = await startPostern<SidecarReady>(['sidecar', ...given, ...anyPorts, ...more]);
       endings.unshift(() => running.stop());
       return running;
     },

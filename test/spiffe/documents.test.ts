@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createCsr, createKeyPair, readSvid, toPem, verifyChain } from '#spiffe';
-import { createTestCa } from '../helpers/control.ts';
+import { createTestCa } from '../helpers/fake-control.ts';
 
 test('ID-17: the SPIFFE ID and the public key are inside the signed part: one changed byte of either is refused', async () => {
   const ca = await createTestCa();

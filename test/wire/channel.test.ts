@@ -7,7 +7,7 @@ import { isPosternError, type PosternError } from '#base/error';
 import { s } from '#base/schema';
 import { type Channel, createChannel } from '#wire/channel';
 import { createClock } from '../helpers/clock.ts';
-import { createTestCa, type Handler, reply, startTestServer, type TestCa, until } from '../helpers/control.ts';
+import { createTestCa, type Handler, reply, startTestServer, type TestCa, until } from '../helpers/fake-control.ts';
 
 const answer: Handler = (request, response, body) => reply(response, 200, { path: request.url, body: body ?? null });
 

@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type Holding, openSidecarFolder } from '../../../proxy/agent/disk.ts';
-import { createTestCa, snapshotFor, type TestCa } from '../../helpers/control.ts';
+import { createTestCa, snapshotFor, type TestCa } from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 
 const url = 'https://127.0.0.1:8443';

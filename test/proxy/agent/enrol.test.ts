@@ -13,7 +13,7 @@ import {
   reply,
   startFakeControl,
   type TestCa,
-} from '../../helpers/control.ts';
+} from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 
 const facts = { advertise: '127.0.0.1:15008', labels: {}, version: '0.1.0' };

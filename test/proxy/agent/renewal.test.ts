@@ -10,7 +10,7 @@ import { openSidecarFolder } from '../../../proxy/agent/disk.ts';
 import { obtainIdentity } from '../../../proxy/agent/enrol.ts';
 import { startRenewal } from '../../../proxy/agent/renewal.ts';
 import { createClock } from '../../helpers/clock.ts';
-import { createTestCa, keyOfCsr, reply, startFakeControl, until } from '../../helpers/control.ts';
+import { createTestCa, keyOfCsr, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 
 const hour = 3_600_000;

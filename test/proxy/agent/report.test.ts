@@ -5,7 +5,7 @@ import { silentLog } from '#base/log';
 import { createMetrics } from '#base/metrics';
 import { createChannel } from '#wire/channel';
 import { startReporter } from '../../../proxy/agent/report.ts';
-import { createTestCa, reply, startFakeControl, until } from '../../helpers/control.ts';
+import { createTestCa, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 
 async function reporting(everyMs: number) {
   const ca = await createTestCa();

@@ -15,7 +15,7 @@ import {
   startFakeControl,
   type TestCa,
   until,
-} from '../../helpers/control.ts';
+} from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 
 interface Answered {

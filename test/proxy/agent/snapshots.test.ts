@@ -8,7 +8,7 @@ import { formatBundle, parseSpiffeId, type TrustBundle } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { openSidecarFolder } from '../../../proxy/agent/disk.ts';
 import { createSnapshots } from '../../../proxy/agent/snapshots.ts';
-import { createTestCa, snapshotFor, type TestCa } from '../../helpers/control.ts';
+import { createTestCa, snapshotFor, type TestCa } from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 import { allow, idOf, openTls, startApp, startProxy } from '../../helpers/mesh.ts';
 import { createTestPki } from '../../helpers/pki.ts';

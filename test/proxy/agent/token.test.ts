@@ -1,7 +1,7 @@
 // A join token is read strictly and believed only for where to go and whom to trust.
 import { expect, test } from 'vitest';
 import { readJoinToken } from '../../../proxy/agent/token.ts';
-import { createTestCa } from '../../helpers/control.ts';
+import { createTestCa } from '../../helpers/fake-control.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const url = 'https://127.0.0.1:8443';

@@ -7,7 +7,7 @@ import { createMetrics } from '#base/metrics';
 import type { DecisionRecord } from '#wire';
 import { createChannel } from '#wire/channel';
 import { startUploader } from '../../../proxy/agent/upload.ts';
-import { createTestCa, reply, startFakeControl, until } from '../../helpers/control.ts';
+import { createTestCa, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 import { temporaryFolder } from '../../helpers/folder.ts';
 
 const record = (path = '/a'): Omit<DecisionRecord, 'v' | 'seq'> => ({

@@ -5,7 +5,7 @@ import { createLog } from '#base/log';
 import { createMetrics } from '#base/metrics';
 import { createChannel } from '#wire/channel';
 import { startWatch } from '../../../proxy/agent/watch.ts';
-import { createTestCa, reply, startFakeControl, until } from '../../helpers/control.ts';
+import { createTestCa, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 
 async function watching(clock: Clock = systemClock, silenceMs?: number) {
   const ca = await createTestCa();
