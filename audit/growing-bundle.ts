@@ -67,14 +67,17 @@ export function createGrowingBundle(
     for (const each of files) each.bytes = 0;
   };
   const write = (fresh: readonly Item[]): void => {
+    // What is durable stays where it is until all of it has been written again beside it.
     const isNew = isSuspect || flushed === 0;
+    const nameOf = (path: string): string => (isSuspect ? `${path}.tmp` : path);
     for (const each of files) {
       const bytes = each.encode(fresh);
-      each.file ??= disk.open(each.path, isNew ? 'w+' : 'r+', 0o600);
+      each.file ??= disk.open(nameOf(each.path), isNew ? 'w+' : 'r+', 0o600);
       disk.write(each.file, bytes, each.bytes);
       each.bytes += bytes.length;
     }
     for (const { file } of files) disk.sync(file!);
+    if (isSuspect) for (const { path } of files) renameSync(nameOf(path), path);
     if (isNew) syncFolder(logFile.growing(folder));
     isSuspect = false;
   };

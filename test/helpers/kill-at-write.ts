@@ -20,10 +20,11 @@ function step<T>(write: () => T, beforehand: () => void = () => undefined): T {
 }
 
 const { writeSync } = fs;
-fs.writeSync = ((file: number, bytes: Uint8Array, offset: number = 0) =>
+type Place = [offset?: number, length?: number, position?: number];
+fs.writeSync = ((file: number, bytes: Uint8Array, ...[offset = 0, length = bytes.length - offset, position]: Place) =>
   step(
-    () => writeSync(file, bytes, offset),
-    () => void writeSync(file, bytes, offset, (bytes.length - offset) >> 1),
+    () => writeSync(file, bytes, offset, length, position),
+    () => void writeSync(file, bytes, offset, length >> 1, position),
   )) as typeof fs.writeSync;
 for (const name of ['openSync', 'renameSync', 'rmSync', 'mkdirSync'] as const) {
   const real = fs[name] as (...given: unknown[]) => unknown;
