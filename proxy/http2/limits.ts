@@ -51,7 +51,7 @@ export const defaultLinkLimits: LinkLimits = {
   pingMs: 30_000,
   pingAckMs: 10_000,
   tickMs: 1_000,
-  resets: { burst: 100, perSecond: 20 },
+  resets: { burst: 150, perSecond: 20 },
   refusals: { burst: 1_000, perSecond: 100 },
   pings: { burst: 100, perSecond: 20 },
   settings: { burst: 20, perSecond: 1 },

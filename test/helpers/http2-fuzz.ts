@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { isPosternError } from '#base/error';
 import type { Connection, ConnectionHandler } from '../../proxy/connection.ts';
 import { Exchange, type Upstream } from '../../proxy/exchange.ts';
+import { mayTrail } from '../../proxy/http1/chunked.ts';
 import {
   callOn,
   type Frame,
@@ -322,17 +323,13 @@ function listenTo(stream: http2.Http2Stream, entry: { body: string; trailers: st
     entry.body += bytes.toString('latin1');
   });
   stream.on('trailers', (_: object, __: number, raw: string[]) => {
-    const kept = listed([...flat(raw)].filter(([name]) => !untrailed.test(name)));
+    const kept = listed([...flat(raw)].filter(([name]) => mayTrail(name)));
     entry.trailers = kept;
   });
   stream.on('end', () => {
     if (!stream.rstCode) entry.isWhole = true;
   });
 }
-
-/** Trailers that our codec does not hand on. */
-const untrailed =
-  /^(?:host|authorization|cookie|set-cookie|connection|keep-alive|te|trailer|upgrade|expect|range|age|date|location|vary|www-authenticate|max-forwards|cache-control|content-.*|if-.*|proxy-.*|forwarded|x-forwarded-.*|x-postern-.*)$/;
 
 async function push(wire: Wire, chunks: readonly Buffer[]): Promise<void> {
   for (const chunk of chunks) {
