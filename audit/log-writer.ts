@@ -1,7 +1,7 @@
 // One log on one disk: takes records as they come, hashes them, makes them durable in groups, signs checkpoints and keeps to its limits.
 // Runs where it holds nobody up (a worker, mostly). An entry that was called durable is never rewritten, only pruned with its whole bundle.
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { makePrivateFolder, writeFileAtomic } from '#base/files';
+import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { type Disk, moveIfThere, realDisk } from './disk.ts';
 import { bindEntry } from './entry.ts';
 import { createGrowingBundle, type Item, itemsOf } from './growing-bundle.ts';
@@ -68,6 +68,7 @@ export function openLogWriter(
   const { folder, notify, disk = realDisk } = o;
   const options = { folder, disk, onNotice: (message: string) => notify({ what: 'notice', message }) };
   makePrivateFolder(folder);
+  removeTemporaries(folder);
   let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
   const key = openLogKey(folder);
   const { tree, origin, epoch, ...opened } = open();

@@ -9,7 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { canonicalJson, createRecordLog, type RecordLog, type RecordLogOptions } from '#audit';
 import { silentLog } from '#base/log';
@@ -151,6 +151,16 @@ describe('in good times', () => {
 });
 
 describe('across restarts', () => {
+  test('what a kill left half-written is removed', async () => {
+    const folder = temporaryFolder();
+    const halfWritten = join(folder, `state.json.${process.pid}.0123456789ab.tmp`);
+    writeFileSync(halfWritten, '{"version":');
+    const log = openLog(folder);
+    appendMany(log, 1);
+    await log.flush();
+    expect(readdirSync(folder)).not.toContain(basename(halfWritten));
+  });
+
   test('the sequence continues', async () => {
     const folder = temporaryFolder();
     const first = openLog(folder);
