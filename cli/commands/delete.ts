@@ -1,18 +1,18 @@
-// `postern delete`: takes one policy, group or assertion out of force.
+// `postern delete`: takes one resource out of force.
 import type { Command } from 'commander';
 import { isPosternError } from '#base/error';
 import type { ApplyReply, LocatedResource, ResourceKind } from '#wire';
 import type { CliContext } from '../context.ts';
 import { examples } from '../help.ts';
-import { parseKind } from '../kinds.ts';
+import { kinds, parseKind } from '../kinds.ts';
 import { changesText } from './apply.ts';
 import { notFound } from './get.ts';
 
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('delete')
-    .description('delete a policy, a group or an assertion')
-    .argument('<KIND>', 'policy, group or assertion')
+    .description('delete one resource: a policy, a group or another kind')
+    .argument('<KIND>', `one of: ${kinds.map((kind) => kind.toLowerCase()).join(', ')}`)
     .argument('<NAME>', 'which one')
     .action((kind: string, name: string) => runDelete(context, parseKind(kind), name));
   examples(command, 'postern delete policy payments-access');
