@@ -5,7 +5,15 @@ import { existsSync } from 'node:fs';
 import type { Clock } from '#base/clock';
 import type { Database } from '#base/database';
 import { type Log, silentLog } from '#base/log';
-import { createKeyPair, type Identity, readIdentity, type SpiffeId, type Svid, type TrustBundle } from '#spiffe';
+import {
+  createKeyPair,
+  type Identity,
+  readIdentity,
+  reservedPath,
+  type SpiffeId,
+  type Svid,
+  type TrustBundle,
+} from '#spiffe';
 import type { Ban, CaStatus, IdentityStatus, TokenList } from '#wire';
 import { type ClockGuard, createClockGuard } from './clock-guard.ts';
 import { createEnrolment, type IssuedSvid } from './enrolment.ts';
@@ -70,7 +78,10 @@ export interface Authority {
     readonly dns?: readonly string[];
     readonly ip?: readonly string[];
   }): Identity;
+  /** Of a certificate: also of those that it was renewed into. */
   ban(o: BanTarget & { readonly by: string; readonly reason?: string | undefined }): void;
+  /** The living certificates that a ban of this one reaches too. */
+  renewalsOf(serial: string): readonly string[];
   /** False when there was no such ban. */
   unban(o: BanTarget & { readonly by: string }): boolean;
   bans(): readonly Ban[];
@@ -139,7 +150,11 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
 
   const signers = createSigners({ home, hierarchy, passphrase });
   const issued = createIssuedLog(database);
-  const bans = createBanList(database);
+  // Nobody renews into the server's certificates: each is made here, for a key that is made here.
+  const ownId = `spiffe://${trustDomain}/${reservedPath}/server`;
+  const renewalsOf = (serial: string, now: number): readonly string[] =>
+    issued.find(serial)?.id === ownId ? [] : issued.renewalsOf(serial, now);
+  const bans = createBanList({ database, renewalsOf });
   const tokens = createTokenDesk({ database, key: tokenKey, trustDomain });
   const renewals = createFloodLimit({ clock: o.clock, burst: renewalBurst, everyMs: settings.svidTtlMs / 20 });
   const tokenPublicKey = createPublicKey(tokenKey).export({ format: 'der', type: 'spki' });
@@ -223,9 +238,9 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
       return readIdentity({ key: privateKey, chain });
     },
     ban({ by, reason, ...target }) {
-      bans.ban({ ...target, by, reason, at: o.clock.now() });
+      const renewals = bans.ban({ ...target, by, reason, at: o.clock.now() });
       announce('bans');
-      const details = reason === undefined ? {} : { reason };
+      const details = { ...(reason !== undefined && { reason }), ...(renewals > 0 && { renewals }) };
       report({ action: 'ban', outcome: 'done', actor: by, subject: describeTarget(target), details });
     },
     unban({ by, ...target }) {
@@ -235,6 +250,7 @@ function assemble(o: AuthorityOptions, database: Database): Authority {
       report({ action: 'unban', outcome: 'done', actor: by, subject: describeTarget(target) });
       return true;
     },
+    renewalsOf: (serial) => renewalsOf(serial, o.clock.now()),
     bans: bans.all,
     isBanned: bans.isBanned,
     identities: () => issued.identities({ now: o.clock.now(), isBanned: bans.isBanned }),

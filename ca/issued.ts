@@ -21,6 +21,8 @@ export interface IssuedLog {
   /** Within the caller's transaction; a serial that exists already makes it throw. */
   insert(record: Omit<IssuedRecord, keyof Svid> & { readonly svid: Svid; readonly now: number }): void;
   find(serial: string): IssuedRecord | undefined;
+  /** The certificates that its instance got after it and that live at `now`: whoever has its key may have renewed into them. */
+  renewalsOf(serial: string, now: number): readonly string[];
   /** The instance that a key was first certified for. */
   ownerOf(keyHash: Uint8Array): { readonly id: string; readonly instance: string } | undefined;
   /** Expiry of the last certificate under an issuing CA, epoch milliseconds; 0 when there is none. */
@@ -43,6 +45,11 @@ export function createIssuedLog({ sql }: Database): IssuedLog {
   const insert = sql.prepare('INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
   const find = sql.prepare('SELECT * FROM issued WHERE serial = ?');
   const owner = sql.prepare('SELECT id, instance FROM issued WHERE key_hash = ? LIMIT 1');
+  const renewals = sql.prepare(
+    `SELECT later.serial FROM issued AS one JOIN issued AS later ON later.id = one.id AND later.instance = one.instance
+     WHERE one.serial = ? AND later.serial <> one.serial AND later.not_after > ?
+       AND (later.issued_at > one.issued_at OR later.rowid > one.rowid)`,
+  );
   const lastExpiry = sql.prepare('SELECT max(not_after) AS last FROM issued WHERE issuer = ?');
   const instances = sql.prepare(
     'SELECT id, count(DISTINCT CASE WHEN not_after > ? THEN instance END) AS live FROM issued GROUP BY id ORDER BY id',
@@ -65,6 +72,7 @@ export function createIssuedLog({ sql }: Database): IssuedLog {
       const row = find.get(serial);
       return row && recordOf(row);
     },
+    renewalsOf: (serial, now) => renewals.all(serial, now).map((row) => String(row.serial)),
     ownerOf(keyHash) {
       const row = owner.get(keyHash);
       return row && { id: String(row.id), instance: String(row.instance) };

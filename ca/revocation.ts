@@ -1,4 +1,5 @@
-// Who may not be served any more? Bans of an identity or of one certificate; what is asked on every connection is answered from memory.
+// Who may not be served any more? Bans of an identity, or of one certificate and what it was renewed into; what is asked on every connection
+// is answered from memory.
 import type { Database } from '#base/database';
 import { parseSpiffeId, type SpiffeId } from '#spiffe';
 import type { Ban } from '#wire';
@@ -11,32 +12,49 @@ export interface BanTarget {
 }
 
 export interface BanList {
-  /** Durable on return; banning twice changes nothing. */
-  ban(o: BanTarget & { readonly by: string; readonly at: number; readonly reason?: string | undefined }): void;
-  /** False when there was no such ban. */
+  /** Durable on return, with the certificates that one was renewed into: how many those are. Banning twice changes nothing. */
+  ban(o: BanTarget & { readonly by: string; readonly at: number; readonly reason?: string | undefined }): number;
+  /** Lifts also what was banned with it. False when there was no such ban. */
   unban(o: BanTarget): boolean;
   /** Newest first. */
   all(): readonly Ban[];
   isBanned(svid: { readonly id: SpiffeId | string; readonly serial: string }): boolean;
 }
 
-export function createBanList({ sql }: Database): BanList {
+export interface BanListOptions {
+  readonly database: Database;
+  /** The certificates that live at `now` and that a ban of this one must reach too. */
+  readonly renewalsOf: (serial: string, now: number) => readonly string[];
+}
+
+export function createBanList({ database, renewalsOf }: BanListOptions): BanList {
+  const { sql } = database;
   const banned = new Set<string>();
   for (const { kind, value } of sql.prepare('SELECT kind, value FROM ban').all()) banned.add(`${kind}:${value}`);
   const insert = sql.prepare('INSERT INTO ban VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING');
-  const remove = sql.prepare('DELETE FROM ban WHERE kind = ? AND value = ?');
+  const find = sql.prepare('SELECT made_at FROM ban WHERE kind = ? AND value = ?');
+  const remove = sql.prepare('DELETE FROM ban WHERE kind = ? AND value = ? AND made_at = ?');
   const all = sql.prepare('SELECT * FROM ban ORDER BY made_at DESC, rowid DESC');
   return {
     ban(o) {
       const { kind, value } = targetOf(o);
-      insert.run(kind, value, o.by, o.at, o.reason ?? null);
-      banned.add(`${kind}:${value}`);
+      const renewals = kind === 'serial' ? renewalsOf(value, o.at) : [];
+      database.transaction(() => {
+        for (const one of [value, ...renewals]) insert.run(kind, one, o.by, o.at, o.reason ?? null);
+      });
+      for (const one of [value, ...renewals]) banned.add(`${kind}:${one}`);
+      return renewals.length;
     },
     unban(o) {
       const { kind, value } = targetOf(o);
-      const { changes } = remove.run(kind, value);
-      banned.delete(`${kind}:${value}`);
-      return changes === 1;
+      const ban = find.get(kind, value);
+      if (!ban) return false;
+      const together = kind === 'serial' ? renewalsOf(value, 0) : [];
+      const lifted = database.transaction(() =>
+        [value, ...together].filter((one) => remove.run(kind, one, ban.made_at!).changes === 1),
+      );
+      for (const one of lifted) banned.delete(`${kind}:${one}`);
+      return true;
     },
     all: () =>
       all.all().map((row) => ({

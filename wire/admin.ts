@@ -148,7 +148,10 @@ export interface IdentityStatus {
   }[];
 }
 
-/** POST /v1/bans and POST /v1/unbans: exactly one of `id` and `serial`. Both answer `{ bans: Ban[] }`; so does GET /v1/bans. */
+/**
+ * POST /v1/bans and POST /v1/unbans: exactly one of `id` and `serial`; a serial means also what was renewed from it. Both answer
+ * `{ bans: Ban[] }`; so does GET /v1/bans.
+ */
 export const banRequest = s.object({
   version,
   id: s.optional(id),

@@ -41,7 +41,7 @@ export function register(program: Command, context: CliContext): void {
   const ban = identity
     .command('ban')
     .description('shut an identity out: it gets no new certificate, and its connections are cut')
-    .argument('<ID>', 'a service, a SPIFFE ID, or serial:HEX for one certificate')
+    .argument('<ID>', 'a service, a SPIFFE ID, or serial:HEX for one certificate and those renewed from it')
     .option('--reason <TEXT>', 'why, for the event log')
     .action((id: string, options: { reason?: string }) => runBan(context, { what: 'bans', id, ...options }));
   examples(ban, 'postern identity ban shop/web --reason "laptop lost"', 'postern identity ban serial:3fa9c2');
@@ -141,11 +141,21 @@ async function runBan(
     const reply = await api.call<{ bans: readonly Ban[] }>({ method: 'POST', path: `/v1/${what}`, body });
     return { ...reply, subject };
   });
-  output.data({ bans }, `${subject} ${what === 'bans' ? 'banned' : 'unbanned'}`);
+  const renewals = what === 'bans' ? renewalsAmong(bans, subject) : 0;
+  const also = renewals === 0 ? '' : `, and ${renewals} renewed from it`;
+  output.data({ bans }, `${subject} ${what === 'bans' ? 'banned' : 'unbanned'}${also}`);
   output.next(
     what === 'bans' ? `postern identity unban ${id}` : 'postern identity list',
     what === 'bans' ? 'lets it in again' : undefined,
   );
+}
+
+/** How many certificates were banned together with this one. */
+function renewalsAmong(bans: readonly Ban[], subject: string): number {
+  const own = bans.find(({ serial }) => serial !== undefined && subject === `serial ${serial}`);
+  return own
+    ? bans.filter(({ serial, at }) => serial !== undefined && serial !== own.serial && at === own.at).length
+    : 0;
 }
 
 /** Throws `CLI_NOT_FOUND`: to say that somebody is let in again who was never shut out would hide a slip of the hand. */

@@ -22,7 +22,8 @@ export function banRoutes(app: App, { authority }: { readonly authority: Authori
   app.get('/v1/bans', { config: { caller: 'admin' } }, async () => ({ bans: authority.bans() }));
   app.post('/v1/bans', { config: { caller: 'admin', action: 'ban' } }, async (request) => {
     const target = read(request.body);
-    refuseSelf(request.caller, target);
+    const renewals = target.serial === undefined ? [] : authority.renewalsOf(target.serial);
+    refuseSelf(request.caller, { ...target, renewals });
     authority.ban({ ...target, by: actorOf(request.caller) });
     return { bans: authority.bans() };
   });
@@ -35,9 +36,10 @@ export function banRoutes(app: App, { authority }: { readonly authority: Authori
 /** An admin who shut themselves out could not undo it, nor could anybody else. */
 function refuseSelf(
   caller: Caller,
-  target: { readonly id?: { readonly uri: string }; readonly serial?: string },
+  target: { readonly id?: { readonly uri: string }; readonly serial?: string; readonly renewals: readonly string[] },
 ): void {
   if (caller.kind === 'public') throw fail('CALLER_ANONYMOUS');
   const { id, serial } = caller.svid;
-  if (target.id?.uri === id.uri || target.serial === serial) throw fail('BAN_SELF', { id: id.uri });
+  const isSelf = target.id?.uri === id.uri || target.serial === serial || target.renewals.includes(serial);
+  if (isSelf) throw fail('BAN_SELF', { id: id.uri });
 }

@@ -198,6 +198,36 @@ describe('enrolment', () => {
     expect(ca.authority.renew({ presented: readSvid(two.chain[0]!), csr: csr() }).instance).toBe(two.instance);
     expect(ca.authority.bans()).toMatchObject([{ serial: one.serial, by: 'local' }]);
   });
+  it('C9: a ban of a serial reaches what it was renewed into, and lifting it lifts that too', async () => {
+    const [made, other] = [
+      await ca.authority.enrol({ token: await token(), csr: csr() }),
+      await ca.authority.enrol({ token: await token(), csr: csr() }),
+    ];
+    const renew = (from: { chain: readonly Uint8Array[] }) =>
+      ca.authority.renew({ presented: readSvid(from.chain[0]!), csr: csr() });
+    const early = renew(made);
+    clock.advance(1);
+    const [stolen, theirs] = [renew(made), renew(other)];
+    const next = renew(stolen);
+    const last = renew(next);
+    clock.advance(1);
+    const isBanned = () => [made, early, stolen, next, last, theirs].map((one) => ca.authority.isBanned(one));
+    ca.authority.ban({ serial: last.serial, by: 'local' });
+    clock.advance(1);
+    ca.authority.ban({ serial: stolen.serial, by: 'local' });
+    expect(isBanned()).toEqual([false, false, true, true, true, false]);
+    expect(() => renew(next)).toThrowError(code('IDENTITY_BANNED'));
+    expect(events.at(-1)).toMatchObject({ action: 'ban', subject: stolen.serial, details: { renewals: 2 } });
+    // What was banned for a reason of its own stays so.
+    expect(ca.authority.unban({ serial: stolen.serial, by: 'local' })).toBe(true);
+    expect(isBanned()).toEqual([false, false, false, false, true, false]);
+  });
+  it('a ban of an earlier certificate of the server does not reach the one it has now', () => {
+    const server = spiffeIdOf({ trustDomain: 'example.org', service: 'postern/server' });
+    const [old, now] = [1, 2].map(() => ca.authority.issueLocal({ id: server, ttlMs: 3_600_000, instance: 'server' }));
+    ca.authority.ban({ serial: old!.serial, by: 'local' });
+    expect([old!, now!].map((one) => ca.authority.isBanned(one))).toEqual([true, false]);
+  });
   it('C9: an expired certificate does not renew', async () => {
     const made = await ca.authority.enrol({ token: await token(), csr: csr() });
     clock.advance(3_600_001);

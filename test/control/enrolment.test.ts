@@ -187,6 +187,24 @@ describe('a renewal', () => {
     expect((body as unknown as SvidReply).id).toBe('spiffe://example.org/postern/admin/ada');
   });
 
+  test('C9: is of no use to a thief: a ban of the certificate reaches what it was renewed into', async () => {
+    const mesh = await createMesh();
+    const [proxy, other, key] = [await mesh.enrol('payments'), await mesh.enrol('payments'), newKey()];
+    const renewed = identityOf((await mesh.ask(renewal(proxy.identity, key))).body as unknown as SvidReply, key);
+    const body = { version: 1, serial: proxy.identity.serial };
+    const reply = await mesh.admin.call<{ bans: { serial: string }[] }>({ method: 'POST', path: '/v1/bans', body });
+    expect(reply.bans.map(({ serial }) => serial).sort()).toEqual([body.serial, renewed.serial].sort());
+    expect((await mesh.ask(renewal(renewed))).body.error?.code).toBe('CALLER_BANNED');
+    expect((await mesh.ask(renewal(other.identity))).status).toBe(200);
+  });
+
+  test('a ban of the certificate that an admin renewed from would shut that admin out, and is refused', async () => {
+    const [mesh, key] = [await createMesh(), newKey()];
+    const identity = identityOf((await mesh.ask(renewal(mesh.adminIdentity, key))).body as unknown as SvidReply, key);
+    const body = { version: 1, serial: mesh.adminIdentity.serial };
+    expect((await mesh.ask({ method: 'POST', path: '/v1/bans', identity, body })).body.error?.code).toBe('BAN_SELF');
+  });
+
   test('C9: is refused to a banned identity, to a banned serial and to an expired one', async () => {
     const mesh = await createMesh();
     const [one, two, three] = [await mesh.enrol('one'), await mesh.enrol('two'), await mesh.enrol('three')];
