@@ -40,3 +40,44 @@ export function readPort(given: string | undefined): number | undefined {
   if (port === undefined || (Number.isInteger(port) && port >= 1 && port <= 65_535)) return port;
   throw fail('CLI_USAGE', { problem: `--port ${given} is not a port`, fix: 'write a number from 1 to 65535' });
 }
+
+/** What conditions ask about beyond headers, as it is typed. */
+export interface CircumstanceWords {
+  readonly claims?: string | Readonly<Record<string, unknown>>;
+  readonly address?: string;
+  readonly time?: string;
+}
+
+/** Throws `CLI_USAGE`. `shown`: what was given, for output. */
+export async function readCircumstances({ claims, address, time }: CircumstanceWords) {
+  const { isAddress, valuesOf } = await import('#policy');
+  const refuse = (problem: string, fix: string): never => {
+    throw fail('CLI_USAGE', { problem, fix });
+  };
+  const payload = typeof claims === 'string' ? parseClaims(claims) : claims;
+  if (typeof claims === 'string' && !payload) refuse('--claims is not a JSON object', 'write \'{"role":"clerk"}\'');
+  if (address !== undefined && !isAddress(address))
+    refuse(`${address} is not an address`, 'write it as 10.1.2.3 or fd00::1');
+  const at = time === undefined || !/^\d{4}-\d{2}-\d{2}T/.test(time) ? Number.NaN : Date.parse(time);
+  if (time !== undefined && Number.isNaN(at)) refuse(`${time} is not a time`, 'write it as 2026-01-31T08:00:00Z');
+  return {
+    ...(payload ? { claims: (name: string) => valuesOf(payload, name) } : {}),
+    ...(address === undefined ? {} : { address }),
+    ...(time === undefined ? {} : { time: at }),
+    shown: {
+      ...(payload ? { claims: payload } : {}),
+      ...(address === undefined ? {} : { address }),
+      ...(time === undefined ? {} : { time }),
+    },
+  };
+}
+
+function parseClaims(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isMap ? (value as Readonly<Record<string, unknown>>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

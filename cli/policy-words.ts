@@ -11,9 +11,14 @@ export function setText({ include, except }: Change['from'], trustDomain: string
 }
 
 /** `web -> payments GET /x (port 80, x-env: prod)`. */
-export function requestText({ from, to, method, path, port, headers = {} }: Witness, trustDomain: string): string {
+export function requestText(
+  { from, to, method, path, port, headers = {}, claims = {}, address, time }: Witness,
+  trustDomain: string,
+): string {
   const given = Object.entries(headers).flatMap(([name, values]) => values.map((value) => `${name}: ${value}`));
-  const extra = [...(port === undefined ? [] : [`port ${port}`]), ...given];
+  const claimed = Object.entries(claims).map(([name, values]) => `claim ${name}: ${values.join(' + ')}`);
+  const place = [...(address === undefined ? [] : [`from ${address}`]), ...(time === undefined ? [] : [`at ${time}`])];
+  const extra = [...(port === undefined ? [] : [`port ${port}`]), ...given, ...claimed, ...place];
   const call = `${shortId(from, trustDomain)} -> ${shortId(to, trustDomain)} ${method} ${path}`;
   return extra.length > 0 ? `${call} (${extra.join(', ')})` : call;
 }

@@ -16,6 +16,9 @@ const oneCase = s.object({
   headers: s.optional(
     s.record(s.anyOf(s.string({ maxLength: 8_192 }), s.array(s.string({ maxLength: 8_192 }), { maxItems: 64 }))),
   ),
+  claims: s.optional(s.record(s.unknown())),
+  address: s.optional(line('where the request comes from', 64)),
+  time: s.optional(line('RFC 3339', 64)),
   expect: s.enum(['allow', 'deny']),
   rule: s.optional(line('policy/rule that must decide', 260)),
 });

@@ -1,7 +1,7 @@
 // The resource files that operators write, as located resources: files and folders, YAML and JSON, many documents in one. All problems at once,
 // each with file, line and column; shape is checked here, meaning by #policy. Nothing of a file with problems is returned.
 import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
@@ -43,7 +43,10 @@ export function parseResources(text: string, file: string): LoadedResources {
     for (const part of partsOf(document)) {
       const found = problemsOf(part, file);
       problems.push(...found);
-      if (found.length === 0) resources.push({ resource: part.value as Resource, origin: originOf(part, file) });
+      if (found.length > 0) continue;
+      const inlined = inlineKeys(part, file);
+      if ('problem' in inlined) problems.push(inlined.problem);
+      else resources.push({ resource: inlined.resource, origin: originOf(part, file) });
     }
   }
   problems.sort((a, b) => (a.line ?? 1) - (b.line ?? 1));
@@ -71,6 +74,25 @@ function filesIn(path: string, depth: number, problems: Problem[]): string[] {
   } catch (thrown) {
     problems.push({ message: `it cannot be read: ${reasonOf(thrown)}`, file: path });
     return [];
+  }
+}
+
+/** An issuer's keys from the file that it names, which is beside the one that names it. */
+function inlineKeys(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
+  const resource = part.value as Resource;
+  if (resource.kind !== 'JwtIssuer' || resource.jwksFile === undefined) return { resource };
+  const { jwksFile, ...rest } = resource;
+  const [line, column] = placeOf(part, '/jwksFile', false);
+  const refuse = (message: string) => ({ problem: { message: `jwksFile ${message}`, file, line, column } });
+  if (rest.jwks !== undefined) return refuse('stands beside jwks; write one of them');
+  const read = readText(join(dirname(file), jwksFile));
+  if ('problem' in read) return refuse(`${jwksFile}: ${read.problem.message}`);
+  try {
+    const inlined = { ...rest, jwks: JSON.parse(read.text) } as Resource;
+    const [fault] = check(resourceSchemas.JwtIssuer, inlined);
+    return fault ? refuse(`${jwksFile}: ${fault.pointer} ${fault.message}`) : { resource: inlined };
+  } catch {
+    return refuse(`${jwksFile}: it is not JSON`);
   }
 }
 

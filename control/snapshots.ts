@@ -59,7 +59,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     let part = scoped.get(service);
     if (!part) {
       const set = scope(policy(), service);
-      const text = `"rules":${JSON.stringify(set.rules)},"groups":${JSON.stringify(set.groups)}`;
+      const text = `"rules":${JSON.stringify(set.rules)},"groups":${JSON.stringify(set.groups)}${set.issuers ? `,"issuers":${JSON.stringify(set.issuers)}` : ''}`;
       part = { text, reach: reachOf(set, service) };
       scoped.set(service, part);
     }

@@ -19,7 +19,16 @@ export function buildPolicySet({ resources, trustDomain, revision }: BuildOption
   const rules = resources.flatMap(({ resource, origin }) =>
     resource.kind === 'Policy' ? rulesOf(resource, origin, resolve) : [],
   );
-  return { revision, rules, groups: Object.fromEntries(groups) };
+  return { revision, rules, groups: Object.fromEntries(groups), ...issuersOf(resources) };
+}
+
+function issuersOf(resources: readonly LocatedResource[]): Pick<PolicySet, 'issuers'> {
+  const issuers = resources.flatMap(({ resource }) => {
+    if (resource.kind !== 'JwtIssuer') return [];
+    const { issuer, audiences, jwks } = resource;
+    return [{ issuer, audiences, keys: jwks?.keys ?? [] }];
+  });
+  return issuers.length > 0 ? { issuers } : {};
 }
 
 /** Each group's members, groups of groups resolved. */

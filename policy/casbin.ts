@@ -6,7 +6,7 @@ import { messageOf } from '#base/error';
 import type { PolicySet } from '#wire';
 import { fail } from './errors.ts';
 import type { Question } from './program.ts';
-import { casbinRequest, casbinRows, formatCsv, headersAsked, permissionColumns, roleColumns } from './rows.ts';
+import { casbinRequest, casbinRows, formatCsv, keysAsked, permissionColumns, roleColumns } from './rows.ts';
 
 export interface CasbinExport {
   /** policy/model.conf */
@@ -31,10 +31,10 @@ export function exportCasbin(set: PolicySet): CasbinExport {
 /** A new enforcer that holds exactly this set. Throws `POLICY_INVALID`, or `POLICY_CASBIN` when Casbin did not take every row as it is. */
 export async function createCasbin(set: PolicySet): Promise<CasbinOracle> {
   const { model, rows } = exportCasbin(set);
-  const headers = headersAsked(set);
+  const keys = keysAsked(set);
   const enforcer = await load(model, rows);
   const ask = (question: Question): readonly [unknown, readonly string[]] =>
-    enforcer.enforceExSync(...casbinRequest(question, headers));
+    enforcer.enforceExSync(...casbinRequest(question, keys));
   return {
     decide(question) {
       try {

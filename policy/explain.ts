@@ -1,10 +1,10 @@
 // Why was this decided so? The deciding rule with its place in the file, every other match, and for a default deny the rules that came nearest
 // with the one thing each missed. Looks at every rule: for people and tools, never for the hot path.
 import type { PolicySet } from '#wire';
-import { conditionsHold, type HeaderCondition } from './condition.ts';
+import { type Condition, conditionsHold } from './condition.ts';
 import { createPeers, type Peer } from './peers.ts';
 import { type Decision, decideAmong, type Question } from './program.ts';
-import { type ReadRule, readRules } from './rule.ts';
+import { asksClaims, type ReadRule, readRules } from './rule.ts';
 import { createNode, insert, look } from './trie.ts';
 
 export interface RuleRef {
@@ -48,6 +48,7 @@ export function explain(set: PolicySet, question: Question): Explanation {
   const holding = { holds: (text: string, peer: Peer): boolean => peer.holds.has(peers.tokenOf(text)) };
   const found: ReadRule[] = [];
   const nearest: NearMiss[] = [];
+  let isRefused = false;
   for (const rule of rules) {
     if (!rule.to.some((text) => holding.holds(text, called))) continue;
     const misses = missesOf(
@@ -55,8 +56,14 @@ export function explain(set: PolicySet, question: Question): Explanation {
       question,
       rule.from.some((text) => holding.holds(text, caller)),
     );
+    const fits = misses.every(({ missed }) => missed === 'ports' || missed === 'when');
+    if (question.token === 'refused' && fits && !rule.shadow && asksClaims(rule)) isRefused = true;
     if (misses.length === 0) found.push(rule);
     else if (misses.length === 1 && !rule.deny) nearest.push({ ...refOf(rule), ...misses[0]! });
+  }
+  if (isRefused) {
+    const decision: Decision = { effect: 'deny', reason: 'token-refused', matched: [], shadow: [], revision };
+    return { decision, matched: found.map(refOf), nearest: [] };
   }
   const decision = decideAmong(found, revision);
   const winner = found.find((rule) => rule.name === decision.rule);
@@ -71,7 +78,7 @@ export function explain(set: PolicySet, question: Question): Explanation {
 type Miss = Pick<NearMiss, 'missed' | 'reason'>;
 
 function missesOf(rule: ReadRule, question: Question, fromMatches: boolean): Miss[] {
-  const { method, path, port, headers } = question;
+  const { method, path, port } = question;
   const misses: Miss[] = [];
   if (!fromMatches) misses.push({ missed: 'from', reason: `${question.from} is not among ${list(rule.from)}` });
   if (rule.methods && !rule.methods.includes(method)) {
@@ -88,8 +95,8 @@ function missesOf(rule: ReadRule, question: Question, fromMatches: boolean): Mis
     });
   }
   for (const condition of rule.conditions ?? []) {
-    if (!conditionsHold([condition], rule.deny, headers))
-      misses.push({ missed: 'when', reason: wanted(condition, headers) });
+    if (!conditionsHold([condition], rule.deny, question))
+      misses.push({ missed: 'when', reason: wanted(condition, question) });
   }
   return misses;
 }
@@ -106,10 +113,21 @@ function pathMatches(rule: ReadRule, path: string): boolean {
   return matches;
 }
 
-function wanted({ header, values }: HeaderCondition, headers: Question['headers']): string {
-  const given = headers(header);
-  const has = given.length === 0 ? 'is absent' : `is ${list(given)}`;
-  return `header ${header} ${has}; the rule wants ${values.size > 1 ? 'one of ' : ''}${list([...values])}`;
+function wanted({ values, ...condition }: Condition, question: Question): string {
+  const wants = `the rule wants ${values.size > 1 ? 'one of ' : ''}${list([...values])}`;
+  const [what, given] = givenFor(condition, question);
+  return `${what} ${given.length === 0 ? 'is absent' : `is ${list(given)}`}; ${wants}`;
+}
+
+function givenFor(
+  condition: { readonly kind: Condition['kind']; readonly name?: string },
+  { headers, claims, address, time }: Question,
+): [string, readonly string[]] {
+  const name = condition.name ?? '';
+  if (condition.kind === 'header') return [`header ${name}`, headers(name)];
+  if (condition.kind === 'claim') return [`claim ${name}`, claims?.(name) ?? []];
+  if (condition.kind === 'address') return ['the source address', typeof address === 'string' ? [address] : []];
+  return ['the time', time === undefined ? [] : [new Date(time).toISOString()]];
 }
 
 function refOf({ name, deny, shadow, written }: ReadRule): RuleRef {

@@ -1,15 +1,15 @@
 // May this peer do this? An immutable program compiled from a policy set: default deny, deny beats allow, and whatever goes wrong is a deny.
 // It looks only at rules that an index says can match, never at all of them, and never loads Casbin, whose answers it gives.
 import type { PolicySet } from '#wire';
-import { conditionsHold, type Headers } from './condition.ts';
+import { type Circumstances, conditionsHold } from './condition.ts';
 import { fail } from './errors.ts';
 import { createNarrow, everyEntry, type RuleIndex, smallSet } from './narrow.ts';
 import { createPeers, type Peer } from './peers.ts';
-import { anyPath, type ReadRule, readRulesInSteps } from './rule.ts';
+import { anyPath, asksClaims, type ReadRule, readRulesInSteps } from './rule.ts';
 import { basesOf, isPeerId } from './source.ts';
 import { createNode, getOrAdd, insert, type Looking, look, type Node } from './trie.ts';
 
-export interface Question {
+export interface Question extends Circumstances {
   /** SPIFFE URI of the verified caller. */
   readonly from: string;
   /** SPIFFE URI of the called service. */
@@ -19,13 +19,14 @@ export interface Question {
   readonly path: string;
   /** The app port that is called. When it is not known, rules with `ports` fail closed: an allow does not match, a deny does. */
   readonly port?: number | undefined;
-  /** All values of a header, by lower-case name. */
-  readonly headers: Headers;
+  /** A token is there and could not be verified: never the same as none. */
+  readonly token?: 'refused' | undefined;
 }
 
 export interface Decision {
   readonly effect: 'allow' | 'deny';
-  readonly reason: 'allowed' | 'denied-by-rule' | 'default-deny' | 'policy-error';
+  /** `token-refused`: a bad token was sent where rules ask about tokens. */
+  readonly reason: 'allowed' | 'denied-by-rule' | 'default-deny' | 'token-refused' | 'policy-error';
   /** The rule that decided, as policy/id. */
   readonly rule?: string;
   /** Every other enforced rule that matched. */
@@ -41,6 +42,8 @@ export interface Program {
   decide(question: Question): Decision;
   /** The same program made narrower for one caller, for the life of its connection; ask the new one's again after a swap. Never throws. */
   forPeer(from: string): PeerProgram;
+  /** Whether any rule for calls to this ID asks about a token, so that it must be verified before `decide`. */
+  asksToken(to: string): boolean;
 }
 
 export interface PeerProgram {
@@ -109,18 +112,22 @@ function* buildInSteps(
   const alone = new Array<Decision | undefined>(rules.length);
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
   const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
+  const tokenRefused: Decision = Object.freeze({ ...defaultDeny, reason: 'token-refused' });
+  const asking = destinationsAsking(rules);
   // What one decision found; emptied by the next. Decisions are synchronous, so there is never a second one under way.
   const hits: ReadRule[] = [];
   const lastSeen = new Float64Array(rules.length);
   let turn = 0;
   let asked: Omit<Question, 'from'>;
+  let isRefused = false;
 
   const visit = (rule: ReadRule): void => {
     if (lastSeen[rule.index] === turn) return;
     lastSeen[rule.index] = turn;
     onCandidate?.(rule.name);
+    if (asked.token === 'refused' && !rule.shadow && asksClaims(rule)) isRefused = true;
     if (rule.ports && !(asked.port === undefined ? rule.deny : rule.ports.has(asked.port))) return;
-    if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked.headers)) return;
+    if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked)) return;
     hits.push(rule);
   };
   const looking: Looking<ReadRule> = { path: '/', method: '', peer: nobody, visit };
@@ -133,6 +140,7 @@ function* buildInSteps(
       asked = call;
       turn++;
       hits.length = 0;
+      isRefused = false;
       looking.path = path;
       looking.method = method;
       const own = narrowed(peer, to);
@@ -143,6 +151,7 @@ function* buildInSteps(
         looking.peer = peer;
         for (const root of roots) look(root, looking);
       }
+      if (isRefused) return tokenRefused;
       if (hits.length === 0) return defaultDeny;
       const [first] = hits;
       if (hits.length > 1 || first!.shadow) return decideAmong(hits, revision);
@@ -161,11 +170,22 @@ function* buildInSteps(
         return failed;
       }
     },
+    asksToken: (to: string) => isAmong(asking, to),
     forPeer(from: string): PeerProgram {
       const peer = peers.peerOf(from);
       return { decide: (call) => decideFor(peer, call) };
     },
   });
+}
+
+/** Destinations of rules that ask about tokens. */
+function destinationsAsking(rules: readonly ReadRule[]): ReadonlySet<string> {
+  return new Set(rules.filter(asksClaims).flatMap(({ to }) => to));
+}
+
+/** Whether one of these destination texts holds the ID. */
+function isAmong(texts: ReadonlySet<string>, to: string): boolean {
+  return texts.size > 0 && (texts.has('*') || texts.has(to) || basesOf(to).some((base) => texts.has(`${base}/**`)));
 }
 
 /** The decision when these rules are all that match. */

@@ -1,9 +1,10 @@
 // The same rules as Casbin rows, and a question as a Casbin request: what stock Casbin, in any language, answers like our program does.
 // Patterns are generated, anchored, escaped and linear (RE2 syntax); no text that an operator wrote is ever a pattern or an expression.
 import type { PolicySet } from '#wire';
-import { type HeaderCondition, type Headers, readings, trimmed } from './condition.ts';
+import { type Condition, readConditionKey, readings, trimmed } from './condition.ts';
 import type { Question } from './program.ts';
-import { type ReadRule, readRules } from './rule.ts';
+import { asksClaims, type ReadRule, readRules } from './rule.ts';
+import { addressPatterns, addressText, minutePatterns, timeText } from './span-rows.ts';
 import type { Template } from './template.ts';
 
 /** `p, rule, role, sub, obj, act, path, port, attrs, eft` and `g, member, role`: as policy/model.conf declares them. */
@@ -24,16 +25,16 @@ export function casbinRows(set: PolicySet): string[][] {
   return [sentinel, ...rules.flatMap((rule) => rowsOf(rule, groups)), ...roles];
 }
 
-/** Names of the headers that any enforced or shadow rule asks about, sorted: the ones that requests must carry in `attrs`. */
-export function headersAsked(set: PolicySet): string[] {
-  const names = set.rules.flatMap((rule) => (rule.when ?? []).map((condition) => condition.key.slice(7)));
-  return [...new Set(names)].sort();
+/** Keys that any enforced or shadow rule asks about, in the order in which requests carry them in `attrs`. */
+export function keysAsked(set: PolicySet): string[] {
+  const keys = new Set(set.rules.flatMap((rule) => (rule.when ?? []).map((condition) => condition.key)));
+  return [...keys].sort(byOrder);
 }
 
 /** `sub, obj, act, path, port, attrs`. */
-export function casbinRequest(question: Question, headers: readonly string[]): string[] {
+export function casbinRequest(question: Question, keys: readonly string[]): string[] {
   const { from, to, method, path, port } = question;
-  return [from, to, method, path, port === undefined ? '-' : String(port), attributesOf(question.headers, headers)];
+  return [from, to, method, path, port === undefined ? '-' : String(port), attributesOf(question, keys)];
 }
 
 /** Rows as Casbin's CSV. No field of ours holds a comma, a quote, white space or an unbalanced bracket; one that did would be quoted. */
@@ -50,6 +51,7 @@ const anyId = '^spiffe://[^/]+/[\\s\\S]+$';
 const anyMethod = '^[\\s\\S]+$';
 const anyPath = '^/[\\s\\S]*$';
 const anyPort = '^(?:[0-9]+|-)$';
+const refusedToken = '^\\n(?:[^\\n]*\\n)*jwt:token=refused\\n(?:[^\\n]*\\n)*$';
 const anyAttributes = '^[\\s\\S]*$';
 
 function rowsOf(rule: ReadRule, groups: ReadonlyMap<string, readonly string[]>): string[][] {
@@ -68,10 +70,13 @@ function rowsOf(rule: ReadRule, groups: ReadonlyMap<string, readonly string[]>):
     rule.deny ? 'deny' : 'allow',
   ];
   const own = [...new Set([...direct, ...wide])];
-  return [
-    ...(own.length > 0 ? [['p', rule.name, '*', idsPattern(own), ...rest]] : []),
-    ...named.map((role) => ['p', rule.name, role, anyId, ...rest]),
+  const rowsWith = (columns: readonly string[]): string[][] => [
+    ...(own.length > 0 ? [['p', rule.name, '*', idsPattern(own), ...columns]] : []),
+    ...named.map((role) => ['p', rule.name, role, anyId, ...columns]),
   ];
+  if (!asksClaims(rule)) return rowsWith(rest);
+  // A bad token is refused wherever a rule asks about one, whatever else the rule asks.
+  return [...rowsWith(rest), ...rowsWith([...rest.slice(0, 3), anyPort, refusedToken, 'deny'])];
 }
 
 function isExact(source: string): boolean {
@@ -102,34 +107,68 @@ function portPattern({ ports, deny }: ReadRule): string {
 }
 
 /**
- * `attrs` is a line feed, then for each header a rule asks about, in order of name, and only when the request has it:
- * `header:NAME=`, its values each between \x1f, and a line feed; then in the same way `member:NAME=` with the values and, beside each value
- * that is a comma-separated list, its members. Percent signs and control characters in values are percent-encoded, so that no value can look like a line.
+ * `attrs` is a line feed, then for each key that a rule asks about, in order (source, headers, claims, time): `source:address=` with 128 binary digits, `-` when it
+ * is not known or `later` when the other end decides; `header:NAME=` and `jwt:claims.NAME=`, only when the request has them, with the values each between \x1f; `jwt:token=refused` for a bad token;
+ * `time:utc=` with the minute of the week in five digits, or `-`; each ended by a line feed. After all headers, `member:NAME=` in the same way with the values and, beside
+ * each value that is a comma-separated list, its members. Percent signs and control characters in values are percent-encoded, so that no value can look like a line.
  */
-function attributesOf(headers: Headers, names: readonly string[]): string {
-  const given = names.map((name) => ({ name, values: headers(name) })).filter(({ values }) => values.length > 0);
+function attributesOf(question: Question, keys: readonly string[]): string {
   const line = (key: string, values: readonly string[]): string =>
-    `${key}=\x1f${values.map((value) => `${encode(value)}\x1f`).join('')}\n`;
-  return [
-    '\n',
-    ...given.map(({ name, values }) => line(`header:${name}`, values.map(trimmed))),
-    ...given.map(({ name, values }) => line(`member:${name}`, readings(values))),
-  ].join('');
+    values.length > 0 ? `${key}=\x1f${values.map((value) => `${encode(value)}\x1f`).join('')}\n` : '';
+  const lines = keys.flatMap((key): { order: string; text: string }[] => {
+    const read = readConditionKey(key);
+    if ('fault' in read) return [];
+    const { kind, name } = read;
+    if (kind === 'address') return [{ order: orderOf(key), text: `${key}=${addressText(question.address)}\n` }];
+    if (kind === 'time') return [{ order: orderOf(key), text: `${key}=${timeText(question.time)}\n` }];
+    if (kind === 'claim') return [{ order: orderOf(key), text: line(key, question.claims?.(name) ?? []) }];
+    const given = question.headers(name);
+    return [
+      { order: orderOf(key), text: line(key, given.map(trimmed)) },
+      { order: orderOf(`member:${name}`), text: line(`member:${name}`, readings(given)) },
+    ];
+  });
+  if (question.token === 'refused' && keys.some((key) => key.startsWith('jwt:'))) {
+    lines.push({ order: orderOf('jwt:token'), text: 'jwt:token=refused\n' });
+  }
+  return `\n${lines
+    .sort((a, b) => (a.order < b.order ? -1 : 1))
+    .map(({ text }) => text)
+    .join('')}`;
 }
 
 /** A deny looks for one listed value among the members, an allow wants every value listed. */
 function attributesPattern({ conditions, deny }: ReadRule): string {
   if (!conditions) return anyAttributes;
-  const byName = (a: HeaderCondition, b: HeaderCondition): number => (a.header < b.header ? -1 : 1);
-  const lines = [...conditions].sort(byName).map(({ header, values }) => {
-    const listed = `(?:${[...values].map((value) => literal(encode(value))).join('|')})\\x1f`;
-    const name = literal(header);
-    return deny
-      ? `member:${name}=\\x1f(?:[^\\x1f\\n]*\\x1f)*${listed}(?:[^\\x1f\\n]*\\x1f)*\\n`
-      : `header:${name}=\\x1f(?:${listed})+\\n`;
-  });
+  const lines = conditions.map((condition) => linePattern(condition, deny));
   const others = '(?:[^\\n]*\\n)*';
-  return `^\\n${lines.map((each) => `${others}${each}`).join('')}${others}$`;
+  const sorted = lines.sort((a, b) => (a.order < b.order ? -1 : 1)).map(({ pattern }) => `${others}${pattern}\\n`);
+  return `^\\n${sorted.join('')}${others}$`;
+}
+
+function linePattern(condition: Condition, deny: boolean): { order: string; pattern: string } {
+  const { key } = condition;
+  const line = (name: string, pattern: string) => ({ order: orderOf(name), pattern: `${literal(name)}=${pattern}` });
+  // What is not known a deny matches and an allow does not; what the other end decides, the other way round.
+  if ('spans' in condition) {
+    const { spans, kind } = condition;
+    if (kind === 'time') return line(key, `(?:${[...minutePatterns(spans), ...(deny ? ['-'] : [])].join('|')})`);
+    return line(key, `(?:${[...addressPatterns(spans), deny ? '-' : 'later'].join('|')})`);
+  }
+  const listed = `(?:${[...condition.values].map((value) => literal(encode(value))).join('|')})\\x1f`;
+  const any = '(?:[^\\x1f\\n]*\\x1f)*';
+  if (condition.kind === 'claim') return line(key, `\\x1f${any}${listed}${any}`);
+  return deny ? line(`member:${condition.name}`, `\\x1f${any}${listed}${any}`) : line(key, `\\x1f(?:${listed})+`);
+}
+
+/** Source, headers, claims, members, time: in this order, and by name within each. */
+function orderOf(key: string): string {
+  const kinds = ['source:', 'header:', 'jwt:', 'member:', 'time:'];
+  return `${kinds.findIndex((kind) => key.startsWith(kind))}${key}`;
+}
+
+function byOrder(a: string, b: string): number {
+  return orderOf(a) < orderOf(b) ? -1 : 1;
 }
 
 function oneOf(patterns: readonly string[]): string {

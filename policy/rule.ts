@@ -1,8 +1,9 @@
 // One rule of a `PolicySet`, read strictly and made ready to be asked. A rule that cannot be enforced exactly as written is refused here,
 // never skipped: a skipped deny is a hole.
 import type { PolicyRule, PolicySet } from '#wire';
-import { type HeaderCondition, readConditionKey, valueFault } from './condition.ts';
+import { type Condition, readCondition } from './condition.ts';
 import { fail } from './errors.ts';
+import { readTokenKey } from './jwks.ts';
 import { readResolved } from './source.ts';
 import { readTemplate, type Template } from './template.ts';
 
@@ -23,7 +24,7 @@ export interface ReadRule {
   readonly methods: readonly string[] | undefined;
   readonly templates: readonly Template[] | undefined;
   readonly ports: ReadonlySet<number> | undefined;
-  readonly conditions: readonly HeaderCondition[] | undefined;
+  readonly conditions: readonly Condition[] | undefined;
   readonly written: PolicyRule;
 }
 
@@ -34,6 +35,11 @@ export function readRules(set: PolicySet): ReadRule[] {
     const step = reading.next();
     if (step.done) return step.value;
   }
+}
+
+/** Whether it can only be decided with the request's token, if there is one, verified. */
+export function asksClaims({ conditions }: Pick<ReadRule, 'conditions'>): boolean {
+  return conditions?.some(({ kind }) => kind === 'claim') ?? false;
 }
 
 /** The same a few rules at a time, for whoever must not hold the event loop. */
@@ -48,6 +54,7 @@ export function* readRulesInSteps(set: PolicySet): Generator<void, ReadRule[]> {
       if (member.startsWith('group:')) refuse(`group ${name}`, `${member} is not resolved`);
     }
   }
+  checkIssuers(set);
   const seen = new Set<string>();
   const known = new Map<string, string | undefined>();
   const rules: ReadRule[] = [];
@@ -99,25 +106,33 @@ function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): 
   };
 }
 
+function checkIssuers({ issuers = [], rules }: PolicySet): void {
+  for (const { issuer, audiences, keys } of issuers) {
+    if (audiences.length === 0 || keys.length === 0) refuse(`issuer ${issuer}`, 'it has no audience or no key');
+    for (const jwk of keys) {
+      const key = readTokenKey(jwk);
+      if (typeof key === 'string') refuse(`issuer ${issuer}`, key);
+    }
+  }
+  if (issuers.length > 0) return;
+  const asking = rules.find(({ when }) => Array.isArray(when) && when.some(({ key }) => key.startsWith('jwt:')));
+  if (asking) refuse(`${asking.policy}/${asking.id}`, 'conditions on JWT claims need a JwtIssuer, and there is none');
+}
+
 function sourceFault(text: string, groups: Reading['groups']): string | undefined {
   const source = readResolved(text);
   if (typeof source === 'string') return `${text}: ${source}`;
   return source.kind === 'group' && !groups.has(source.name) ? `there is no group ${source.name}` : undefined;
 }
 
-function readConditions(name: string, when: NonNullable<PolicyRule['when']>): HeaderCondition[] {
+function readConditions(name: string, when: NonNullable<PolicyRule['when']>): Condition[] {
   const seen = new Set<string>();
   return when.map((condition) => {
-    const key = readConditionKey(condition.key);
-    if ('fault' in key) return refuse(name, `${condition.key}: ${key.fault}`);
-    if (seen.has(key.header)) refuse(name, `${condition.key} is asked twice`);
-    seen.add(key.header);
+    if (seen.has(condition.key)) refuse(name, `${condition.key} is asked twice`);
+    seen.add(condition.key);
     if (!Array.isArray(condition.in) || condition.in.length === 0) refuse(name, `${condition.key} lists no value`);
-    for (const value of condition.in) {
-      const fault = valueFault(value);
-      if (fault) refuse(name, `${condition.key}: ${fault}`);
-    }
-    return { header: key.header, values: new Set(condition.in) };
+    const read = readCondition(condition);
+    return 'faults' in read ? refuse(name, `${condition.key}: ${read.faults[0]!.fault}`) : read.condition;
   });
 }
 

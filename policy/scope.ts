@@ -20,5 +20,10 @@ export function scopePolicySet(set: PolicySet, service: SpiffeId): PolicySet {
     revision: set.revision,
     rules,
     groups: Object.fromEntries([...groups].filter(([name]) => needed.has(`group:${name}`))),
+    ...(set.issuers && rules.some(asksClaims) ? { issuers: set.issuers } : {}),
   };
+}
+
+function asksClaims({ when }: PolicySet['rules'][number]): boolean {
+  return when?.some(({ key }) => key.startsWith('jwt:')) ?? false;
 }

@@ -6,13 +6,15 @@ import type {
   AssertionResource,
   GroupResource,
   InvariantResource,
+  JwtIssuerResource,
   LocatedResource,
   PolicyResource,
   RuleResource,
 } from '#wire';
 import { positionOf } from './build.ts';
-import { readConditionKey, valueFault } from './condition.ts';
+import { readCondition } from './condition.ts';
 import { findCycle } from './groups.ts';
+import { readTokenKey } from './jwks.ts';
 import { mostEntries } from './program.ts';
 import { readSource } from './source.ts';
 import { readTemplate } from './template.ts';
@@ -47,9 +49,11 @@ export function validateResources(resources: readonly LocatedResource[]): Proble
     const { resource } = located;
     if (resource.kind === 'Group') checkGroup(resource, report, checkSource);
     else if (resource.kind === 'Policy') checkPolicy(resource, report, checkSource);
+    else if (resource.kind === 'JwtIssuer') checkIssuer(resource, report);
     else checkAssertion(resource, report, checkSource);
   }
   reportCycle(groups, reporter);
+  checkTokens(resources, reporter);
   return problems;
 }
 
@@ -77,6 +81,45 @@ function checkPolicy(policy: PolicyResource, report: Report, checkSource: Source
       `its rules make ${entries} combinations, more than ${mostEntries}`,
       'name a group instead of a list',
     );
+  }
+}
+
+function checkIssuer({ issuer, jwks, jwksFile }: JwtIssuerResource, report: Report): void {
+  if (/[\p{Cc}\s]/u.test(issuer)) report('/issuer', 'the issuer has white space or a control character');
+  if (jwksFile !== undefined)
+    report('/jwksFile', 'a file of keys is read by postern apply, from the file that names it');
+  else if (!jwks) report('', 'it has no jwks', 'write the public keys, or name their file with jwksFile');
+  const kids = new Set<unknown>();
+  for (const [index, jwk] of (jwks?.keys ?? []).entries()) {
+    const key = readTokenKey(jwk);
+    if (typeof key === 'string') report(`/jwks/keys/${index}`, `key ${index + 1}: ${key}`);
+    const name = `${String(jwk.alg)} ${String(jwk.kid)}`;
+    if (kids.has(name)) report(`/jwks/keys/${index}`, `key ${index + 1}: another key has its kid`);
+    kids.add(name);
+  }
+}
+
+/** Claims without an issuer are nobody's word; two resources of one issuer would be two answers to whose keys count. */
+function checkTokens(resources: readonly LocatedResource[], reporter: (located: LocatedResource) => Report): void {
+  const issuers = new Map<string, LocatedResource>();
+  for (const located of resources) {
+    if (located.resource.kind !== 'JwtIssuer') continue;
+    const before = issuers.get(located.resource.issuer);
+    if (before) reporter(located)('/issuer', `there are two of this issuer${whereIs(before)}`);
+    issuers.set(located.resource.issuer, located);
+  }
+  if (issuers.size > 0) return;
+  for (const located of resources) {
+    if (located.resource.kind !== 'Policy') continue;
+    for (const [index, rule] of located.resource.rules.entries()) {
+      const place = (rule.when ?? []).findIndex(({ key }) => key.startsWith('jwt:'));
+      const pointer = `/rules/${index}/when/${place}/key`;
+      if (place >= 0)
+        reporter(located)(
+          pointer,
+          `rule ${rule.id}: conditions on JWT claims need a JwtIssuer resource, and there is none`,
+        );
+    }
   }
 }
 
@@ -121,15 +164,17 @@ function checkConditions(when: RuleResource['when'], at: string, report: Report)
   const asked = new Set<string>();
   for (const [index, condition] of (when ?? []).entries()) {
     const pointer = `${at}/when/${index}`;
-    const key = readConditionKey(condition.key);
-    if ('fault' in key) report(`${pointer}/key`, key.fault);
-    else if (asked.has(key.header)) {
-      report(`${pointer}/key`, `${condition.key} is asked twice`, 'put all the values into one condition');
-    } else asked.add(key.header);
-    for (const [place, value] of condition.in.entries()) {
-      const fault = valueFault(value);
-      if (fault) report(`${pointer}/in/${place}`, `value ${show(value)}: ${fault}`);
+    const read = readCondition(condition);
+    if ('faults' in read) {
+      for (const { at: place, fault } of read.faults) {
+        if (place === undefined) report(`${pointer}/key`, fault);
+        else report(`${pointer}/in/${place}`, `value ${show(condition.in[place]!)}: ${fault}`);
+      }
     }
+    if (asked.has(condition.key)) {
+      report(`${pointer}/key`, `${condition.key} is asked twice`, 'put all the values into one condition');
+    }
+    asked.add(condition.key);
   }
 }
 

@@ -1,5 +1,6 @@
 // May this request go on? Gives a `Permit`, without which nothing further down can be called, or a `Denial`. Whatever goes wrong is a denial.
 import type { Decision, Program } from '#policy';
+import type { Facts } from './facts.ts';
 import type { Peer } from './identity.ts';
 import type { RequestHead } from './request-head.ts';
 import { valuesOf } from './request-head.ts';
@@ -12,6 +13,7 @@ export interface Asked {
   /** The application's port, when it is known. */
   readonly port: number | undefined;
   readonly head: RequestHead;
+  readonly facts: Facts;
 }
 
 /** Proof that policy allowed one request. Made only by `authorize`. */
@@ -25,7 +27,7 @@ export class Permit {
     this.to = to;
   }
 
-  static decide({ program, from, to, port, head }: Asked): Permit | Denial {
+  static decide({ program, from, to, port, head, facts }: Asked): Permit | Denial {
     let decision: Decision;
     try {
       decision = program.decide({
@@ -35,6 +37,10 @@ export class Permit {
         path: head.path,
         port,
         headers: (name) => headerValues(head, name),
+        address: facts.address,
+        time: facts.time,
+        ...(typeof facts.token === 'function' ? { claims: facts.token } : {}),
+        ...(facts.token === 'refused' || facts.token === 'unread' ? { token: 'refused' } : {}),
       });
     } catch {
       decision = { effect: 'deny', reason: 'policy-error', matched: [], shadow: [], revision: program.revision };

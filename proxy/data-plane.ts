@@ -6,7 +6,7 @@ import { messageOf } from '#base/error';
 import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { compileProgram, type Program } from '#policy';
+import { compileProgram, createTokenVerifier, type Program } from '#policy';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { createAuthorityParser } from './authority.ts';
@@ -280,6 +280,7 @@ function viewOf(snapshot: Snapshot, trustDomain: string, compiled: Program | und
     revision: snapshot.revision,
     bundle,
     program: compiled ?? compileProgram(snapshot.policy),
+    tokens: snapshot.policy.issuers && createTokenVerifier(snapshot.policy.issuers),
     routes: buildRoutes(snapshot.services),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
   };

@@ -5,6 +5,7 @@ import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import { fail } from './errors.ts';
+import { factsOf } from './facts.ts';
 import { fieldsForApp, fieldsFromApp } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import type { Peer } from './identity.ts';
@@ -39,10 +40,24 @@ async function inbound(running: Running): Promise<void> {
   const view = plane.view();
   if (!own || !view || !caller) throw fail('PROXY_NOT_READY');
   record.to = own.id.uri;
+  const address = running.heard.connection.socket.remoteAddress;
+  const reading = factsOf({ plane, view, to: own.id.uri, head: exchange.head, address });
+  const facts = reading instanceof Promise ? await reading : reading;
+  // Another policy may have come while a token was verified.
+  const current = plane.view();
+  if (!current) throw fail('PROXY_NOT_READY');
   const permit = admit(
     running,
-    ({ program }) => authorize({ program, from: caller, to: own.id.uri, port: plane.app.port, head: exchange.head }),
-    view,
+    ({ program }) =>
+      authorize({
+        program,
+        from: caller,
+        to: own.id.uri,
+        port: plane.app.port,
+        head: exchange.head,
+        facts,
+      }),
+    current,
   );
   if (!permit) return;
   const app = routeToApp(permit, plane);

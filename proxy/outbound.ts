@@ -5,6 +5,7 @@ import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import { fail } from './errors.ts';
+import { factsOf } from './facts.ts';
 import { fieldsForPeer } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import type { Plane, View } from './plane.ts';
@@ -44,10 +45,15 @@ async function outbound(running: Running, service: string | undefined): Promise<
   if (!destination) return denyUnknown(running, view, name);
   const to = destination.id.uri;
   record.to = to;
+  const reading = factsOf({ plane, view, to, head: exchange.head, address: null });
+  const facts = reading instanceof Promise ? await reading : reading;
+  // Another policy may have come while a token was verified.
+  const current = plane.view();
+  if (!current) throw fail('PROXY_NOT_READY');
   const permit = admit(
     running,
-    ({ program }) => authorize({ program, from: caller, to, port: destination.port, head: exchange.head }),
-    view,
+    ({ program }) => authorize({ program, from: caller, to, port: destination.port, head: exchange.head, facts }),
+    current,
   );
   if (permit) await sendToService(running, permit, destination);
 }

@@ -2,7 +2,7 @@
 // and never changed, so a request sees either all of a snapshot or none of it.
 import type { Clock } from '#base/clock';
 import type { HostPort } from '#base/host-port';
-import type { Program } from '#policy';
+import type { Program, TokenVerifier } from '#policy';
 import type { Identity, TrustBundle } from '#spiffe';
 import type { Authority } from './authority.ts';
 import type { Balancer } from './balance.ts';
@@ -20,6 +20,8 @@ export interface View {
   readonly revision: number;
   readonly bundle: TrustBundle;
   readonly program: Program;
+  /** Present when any rule may ask about tokens. */
+  readonly tokens: TokenVerifier | undefined;
   readonly routes: Routes;
   readonly bans: Bans;
 }

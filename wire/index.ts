@@ -47,6 +47,7 @@ export type {
   AssertionResource,
   GroupResource,
   InvariantResource,
+  JwtIssuerResource,
   LocatedResource,
   Origin,
   PolicyResource,

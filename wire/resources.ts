@@ -93,11 +93,36 @@ const assertionSchema = s.object({
 });
 export type AssertionResource = Static<typeof assertionSchema>;
 
-export type Resource = PolicyResource | GroupResource | AssertionResource;
+/** Public keys as in RFC 7517; what each may be is checked by #policy. */
+const jwks = s.object({ keys: s.array(s.record(s.unknown()), { minItems: 1, maxItems: 64 }) });
+
+export const jwtIssuerSchema = s.object({
+  kind: s.literal('JwtIssuer'),
+  name: name('unique among issuers'),
+  description: s.optional(s.string({ maxLength: 1_024 })),
+  issuer: s.string({ minLength: 1, maxLength: 2_048, description: 'the iss claim, exactly' }),
+  audiences: s.array(s.string({ minLength: 1, maxLength: 2_048 }), {
+    minItems: 1,
+    maxItems: 64,
+    description: 'one of them must be in the aud claim',
+  }),
+  jwks: s.optional(jwks),
+  jwksFile: s.optional(
+    s.string({ minLength: 1, maxLength: 4_096, description: 'a file beside this one, read when it is loaded' }),
+  ),
+});
+export type JwtIssuerResource = Static<typeof jwtIssuerSchema>;
+
+export type Resource = PolicyResource | GroupResource | AssertionResource | JwtIssuerResource;
 export type ResourceKind = Resource['kind'];
 
 /** Every kind there is, with its schema: the one list that loaders, the control plane and the documentation go by. */
-export const resourceSchemas = { Policy: policySchema, Group: groupSchema, Assertion: assertionSchema } as const;
+export const resourceSchemas = {
+  Policy: policySchema,
+  Group: groupSchema,
+  Assertion: assertionSchema,
+  JwtIssuer: jwtIssuerSchema,
+} as const;
 
 /** Where a resource was written, so that a decision can name its rule's file and line. Lines and columns count from 1. */
 export const originSchema = s.object({

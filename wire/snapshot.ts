@@ -25,6 +25,16 @@ export const policySet = s.object({
   revision: s.integer({ minimum: 0, description: 'rises with every change of policies or groups' }),
   rules: s.array(policyRule),
   groups: s.record(s.array(s.string({ maxLength: 2_048 }))),
+  /** Whose tokens conditions on claims believe. */
+  issuers: s.optional(
+    s.array(
+      s.object({
+        issuer: s.string({ maxLength: 2_048 }),
+        audiences: s.array(s.string({ maxLength: 2_048 }), { minItems: 1 }),
+        keys: s.array(s.record(s.unknown()), { minItems: 1, description: 'public JWKs' }),
+      }),
+    ),
+  ),
 });
 export type PolicySet = Static<typeof policySet>;
 

@@ -11,8 +11,8 @@ import type { Cell, Table } from '../table.ts';
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('get')
-    .description('show resources: policies, groups, assertions')
-    .argument('<KIND>', 'policy, group or assertion')
+    .description('show resources: policies, groups, assertions, token issuers')
+    .argument('<KIND>', 'policy, group, assertion or jwtissuer')
     .argument('[NAME]', 'one of them')
     .action((kind: string, name: string | undefined) => runGet(context, parseKind(kind), name));
   examples(
@@ -71,10 +71,15 @@ const columnsOf: Readonly<Record<ResourceKind, readonly string[]>> = {
   Policy: ['NAME', 'TO', 'ALLOW', 'DENY', 'SHADOW'],
   Group: ['NAME', 'MEMBERS'],
   Assertion: ['NAME', 'NEVER', 'ALWAYS'],
+  JwtIssuer: ['NAME', 'ISSUER', 'AUDIENCES', 'KEYS'],
 };
 
 function cellsOf(resource: Resource): Cell[] {
   if (resource.kind === 'Group') return [resource.name, resource.members.join(', ')];
+  if (resource.kind === 'JwtIssuer') {
+    const { name, issuer, audiences, jwks } = resource;
+    return [name, issuer, audiences.join(', '), jwks?.keys.length ?? 0];
+  }
   if (resource.kind === 'Assertion') {
     return [resource.name, ...[resource.never, resource.always].map((each) => [each ?? []].flat().length)];
   }

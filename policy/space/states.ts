@@ -1,15 +1,21 @@
 // Is there a request state (port, headers) in which some rules hold and others do not? Decided exactly, with a state as the proof: conditions on
 // different keys never interact, and on one key a largest or an empty set of values settles every question.
-import type { HeaderCondition } from '../condition.ts';
-import { readings } from '../condition.ts';
+import { type Condition, readings, type SpanCondition } from '../condition.ts';
 import { fail } from '../errors.ts';
 import type { ReadRule } from '../rule.ts';
+import { inSpans, minutesOfWeek } from '../span.ts';
 
 /** What of a request is left when from, to, method and path are given. */
 export interface State {
   /** `undefined`: the port is not known. */
   readonly port: number | undefined;
   readonly headers: Readonly<Record<string, readonly string[]>>;
+  /** Of a verified token; none: no token is needed. */
+  readonly claims: Readonly<Record<string, readonly string[]>>;
+  /** As a number; absent: any. */
+  readonly address?: bigint;
+  /** A minute of the week; absent: any. */
+  readonly minute?: number;
 }
 
 /** What states look at in a rule. */
@@ -19,7 +25,7 @@ interface Literal {
   readonly key: string;
   readonly deny: boolean;
   readonly ports?: ReadonlySet<number>;
-  readonly condition?: HeaderCondition;
+  readonly condition?: Condition;
 }
 interface Claim {
   readonly literal: Literal;
@@ -61,7 +67,7 @@ export function findState(holding: readonly Stated[], failing: readonly Stated[]
 function literalsOf({ deny, ports, conditions }: Stated): Literal[] {
   return [
     ...(ports ? [{ key: 'port', deny, ports }] : []),
-    ...(conditions ?? []).map((condition) => ({ key: `header:${condition.header}`, deny, condition })),
+    ...(conditions ?? []).map((condition) => ({ key: condition.key, deny, condition })),
   ];
 }
 
@@ -77,18 +83,61 @@ function canAllHold(claims: Claims, literals: readonly Literal[]): boolean {
 /** With one more claim; `undefined` when that contradicts the others. */
 function claim(claims: Claims, literal: Literal, holds: boolean): Claims | undefined {
   const about = [...(claims.get(literal.key) ?? []), { literal, holds }];
-  if (literal.key === 'port' ? portOf(about) === undefined : valuesOf(about) === undefined) return undefined;
-  return new Map(claims).set(literal.key, about);
+  return isConsistent(about) ? new Map(claims).set(literal.key, about) : undefined;
+}
+
+function isConsistent(about: readonly Claim[]): boolean {
+  const { condition } = about[0]!.literal;
+  switch (condition?.kind) {
+    case undefined:
+      return portOf(about) !== undefined;
+    case 'header':
+      return valuesOf(about) !== undefined;
+    case 'claim':
+      return claimedOf(about) !== undefined;
+    default:
+      return numberOf(about) !== undefined;
+  }
 }
 
 function stateOf(claims: Claims): State {
   const headers: Record<string, readonly string[]> = {};
-  let port: number | undefined;
-  for (const [key, about] of claims) {
-    if (key === 'port') port = portOf(about)!.port;
-    else headers[key.slice(7)] = fewest(about, valuesOf(about)!);
+  const token: Record<string, readonly string[]> = {};
+  let [port, address, minute]: [number?, bigint?, number?] = [];
+  for (const about of claims.values()) {
+    const { condition } = about[0]!.literal;
+    if (!condition) port = portOf(about)!.port;
+    else if (condition.kind === 'header') headers[condition.name] = fewest(about, valuesOf(about)!);
+    else if (condition.kind === 'claim') token[condition.name] = claimedOf(about)!;
+    else if (condition.kind === 'address') address = numberOf(about)!;
+    else minute = Number(numberOf(about)!);
   }
-  return { port, headers };
+  const known = { ...(address === undefined ? {} : { address }), ...(minute === undefined ? {} : { minute }) };
+  return { port, headers, claims: token, ...known };
+}
+
+/** The values of a claim: one listed value is enough, whether for an allow or a deny. */
+function claimedOf(claims: readonly Claim[]): readonly string[] | undefined {
+  const banned = new Set(claims.flatMap(({ literal, holds }) => (holds ? [] : [...listOf(literal)])));
+  const needed = claims.filter(({ holds }) => holds).map(({ literal }) => listOf(literal));
+  const values = new Set<string>();
+  for (const list of needed) {
+    if ([...list].some((value) => values.has(value))) continue;
+    const value = [...list].find((one) => !banned.has(one));
+    if (value === undefined) return undefined;
+    values.add(value);
+  }
+  return [...values];
+}
+
+/** An address or a minute. Between the edges of all the ranges nothing changes, so the edges stand for everything. */
+function numberOf(claims: readonly Claim[]): bigint | undefined {
+  const asked = claims.map(({ literal, holds }) => ({ ...(literal.condition as SpanCondition), holds }));
+  const size = asked[0]!.kind === 'time' ? BigInt(minutesOfWeek) : 1n << 128n;
+  const edges = asked.flatMap(({ spans }) => spans.flatMap(({ start, end }) => [start, end]));
+  // Addresses that people know how to read come first.
+  const candidates = [...edges, 0xffff_c0000201n, 0n].filter((one) => one < size);
+  return candidates.find((one) => asked.every(({ spans, holds }) => inSpans(spans, one) === holds));
 }
 
 /** An allow with ports does not hold while the port is not known; a deny with ports does. */
@@ -133,7 +182,7 @@ function valuesOf(claims: readonly Claim[]): readonly string[] | undefined {
 function fewest(claims: readonly Claim[], values: readonly string[]): readonly string[] {
   const isTrue = (given: readonly string[]): boolean =>
     claims.every(({ literal, holds }) => {
-      const set = literal.condition!.values;
+      const set = listOf(literal);
       const found = literal.deny
         ? readings(given).some((one) => set.has(one))
         : given.length > 0 && given.every((one) => set.has(one));
@@ -148,9 +197,13 @@ function fewest(claims: readonly Claim[], values: readonly string[]): readonly s
 }
 
 function freshValue(claims: readonly Claim[]): string {
-  const taken = new Set(claims.flatMap(({ literal }) => [...literal.condition!.values]));
+  const taken = new Set(claims.flatMap(({ literal }) => [...listOf(literal)]));
   for (let turn = 0; ; turn++) {
     const value = turn === 0 ? 'other' : `other${turn}`;
     if (!taken.has(value)) return value;
   }
+}
+
+function listOf({ condition }: Literal): ReadonlySet<string> {
+  return condition!.values;
 }

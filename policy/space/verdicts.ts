@@ -56,7 +56,7 @@ export function sidesOf<R extends Judge>(rules: readonly R[]): { allows: R[]; de
   return { allows: rules.filter((rule) => !rule.deny), denies: rules.filter((rule) => rule.deny) };
 }
 
-const anyState: State = Object.freeze({ port: undefined, headers: Object.freeze({}) });
+const anyState: State = Object.freeze({ port: undefined, headers: Object.freeze({}), claims: Object.freeze({}) });
 
 function isPlain({ ports, conditions }: Stated): boolean {
   return ports === undefined && conditions === undefined;

@@ -1,7 +1,7 @@
 // Does an invariant hold for every possible request? Proved, not tried: when it does not, the answer is a request that breaks it and the
 // rule that lets it.
 import type { PolicySet } from '#wire';
-import { readConditionKey } from '../condition.ts';
+import { readCondition } from '../condition.ts';
 import { boxesOf } from '../space/boxes.ts';
 import { type Box, createSpace } from '../space/cells.ts';
 import { without } from '../space/intervals.ts';
@@ -102,9 +102,9 @@ function scopeOf({ ports, when }: Invariant): Judge {
     deny: false,
     ports: ports && new Set(ports),
     conditions: when?.map((condition) => {
-      const key = readConditionKey(condition.key);
-      if ('fault' in key) throw new TypeError(key.fault);
-      return { header: key.header, values: new Set(condition.in) };
+      const read = readCondition(condition);
+      if ('faults' in read) throw new TypeError(read.faults[0]!.fault);
+      return read.condition;
     }),
   };
 }

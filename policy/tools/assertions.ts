@@ -70,9 +70,11 @@ export function problemsOfProofs(proofs: readonly Proof[]): Problem[] {
 
 /** In words: the request and what it meets. */
 export function breachText(kind: 'never' | 'always', { request, rules }: Counterexample): string {
-  const { from, to, method, path, port, headers } = request;
+  const { from, to, method, path, port, headers, claims, address, time } = request;
   const given = Object.entries(headers ?? {}).map(([name, values]) => `${name}: ${values.join(' | ')}`);
-  const extra = [...(port === undefined ? [] : [`port ${port}`]), ...given].join(', ');
+  const claimed = Object.entries(claims ?? {}).map(([name, values]) => `claim ${name}: ${values.join(' + ')}`);
+  const place = [...(address === undefined ? [] : [`from ${address}`]), ...(time === undefined ? [] : [`at ${time}`])];
+  const extra = [...(port === undefined ? [] : [`port ${port}`]), ...given, ...claimed, ...place].join(', ');
   const call = `${from} -> ${to} ${method} ${path}${extra ? ` (${extra})` : ''}`;
   const by = rules.length > 0 ? ` by ${rules.slice(0, 5).join(', ')}` : ' by default';
   return `${kind} does not hold: ${call} is ${kind === 'never' ? 'allowed' : 'denied'}${by}`;

@@ -53,8 +53,10 @@ export function lintPolicy(set: PolicySet, { known }: LintOptions = {}): Finding
     const width = broadness(rule);
     if (width) report('PL006', width);
     for (const id of known ? unknownIds(rule, known) : []) report('PL007', `there is no service ${id}`);
-    for (const { header } of rule.conditions ?? [])
-      if (neverSeen.has(header)) report('PL008', `requests have no header ${header} when policy sees them`);
+    for (const condition of rule.conditions ?? []) {
+      if (condition.kind === 'header' && neverSeen.has(condition.name))
+        report('PL008', `requests have no header ${condition.name} when policy sees them`);
+    }
   }
   const order = new Map(rules.map((rule, index) => [rule.name, index]));
   return findings.sort((a, b) => order.get(a.rule)! - order.get(b.rule)! || (a.code < b.code ? -1 : 1));

@@ -1,5 +1,6 @@
 // Generated rule sets and requests, decided by the program and by stock casbin. Shared by the test (50 000 decisions) and by the long run:
 //   node test/policy/differential.ts 1000000
+import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { compileProgram, explain, type Question, scopePolicySet } from '#policy';
 import { createCasbin } from '#policy/casbin';
@@ -55,11 +56,34 @@ const sometimes = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =
   fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 2, arbitrary });
 const often = <T>(usual: readonly T[], odd: readonly T[], weight = 8): fc.Arbitrary<T> =>
   fc.oneof({ weight, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...odd) });
+const listed = (key: fc.Arbitrary<string>, from: fc.Arbitrary<string>) =>
+  fc.record({ key, in: fc.uniqueArray(from, { minLength: 1, maxLength: 4 }) });
+const { publicKey } = generateKeyPairSync('ed25519');
+const issuers = [
+  { issuer: 'i', audiences: ['a'], keys: [publicKey.export({ format: 'jwk' }) as Record<string, unknown>] },
+];
+const claimNames = ['role', 'a.b', 'https://x/y'];
+const blocks = ['10.0.0.0/8', '10.1.0.0/16', '10.1.2.3', 'fd00::/8', '0.0.0.0/0', '::1', '::/0'];
+const spans = ['Mon-Fri 08:00-18:00', '22:00-06:00', 'Sat-Mon 17:30-09:15', '00:00-24:00', 'Wed 12:00-12:01'];
 const when = fc.uniqueArray(
-  fc.record({
-    key: fc.constantFrom(...headerNames).map((n) => `header:${n}`),
-    in: fc.uniqueArray(often(values.slice(0, 3), values, 2), { minLength: 1, maxLength: 4 }),
-  }),
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: listed(
+        fc.constantFrom(...headerNames).map((n) => `header:${n}`),
+        often(values.slice(0, 3), values, 2),
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: listed(
+        fc.constantFrom(...claimNames).map((n) => `jwt:claims.${n}`),
+        often(values.slice(0, 3), values, 2),
+      ),
+    },
+    { weight: 2, arbitrary: listed(fc.constant('source:address'), fc.constantFrom(...blocks)) },
+    { weight: 2, arbitrary: listed(fc.constant('time:utc'), fc.constantFrom(...spans)) },
+  ),
   {
     selector: (condition) => condition.key,
     minLength: 1,
@@ -88,6 +112,7 @@ export const policySets: fc.Arbitrary<PolicySet> = fc
       return { policy: 'p', id: `r${index}`, ...(Object.fromEntries(present) as typeof fields) } as PolicyRule;
     }),
     groups: Object.fromEntries(groupNames.map((name, index) => [name, groups[index]!])),
+    issuers,
   }));
 export const questions: fc.Arbitrary<Question> = fc
   .record({
@@ -102,8 +127,35 @@ export const questions: fc.Arbitrary<Question> = fc
       ),
       { requiredKeys: [] },
     ),
+    claims: fc.option(
+      fc.record(
+        Object.fromEntries(
+          claimNames.map((name) => [name, fc.array(often(values.slice(0, 3), given, 2), { maxLength: 2 })]),
+        ),
+        { requiredKeys: [] },
+      ),
+      { nil: undefined },
+    ),
+    token: often([undefined], ['refused' as const], 15),
+    address: fc.constantFrom(
+      '10.1.2.3',
+      '::ffff:10.1.9.9',
+      'fd00::7',
+      '::1',
+      '192.0.2.1',
+      'unknown',
+      '',
+      null,
+      undefined,
+    ),
+    time: fc.option(fc.integer({ min: 0, max: 10_079 }), { nil: undefined, freq: 12 }),
   })
-  .map(({ headers, ...rest }) => ({ ...rest, headers: (name: string) => headers[name] ?? [] }));
+  .map(({ headers, claims, time, ...rest }) => ({
+    ...rest,
+    ...(claims ? { claims: (name: string) => claims[name] ?? [] } : {}),
+    ...(time === undefined ? {} : { time: Date.UTC(2026, 0, 5) + time * 60_000 + 59_999 }),
+    headers: (name: string) => headers[name] ?? [],
+  }));
 
 export interface Differences {
   readonly decisions: number;

@@ -18,8 +18,9 @@ import {
   versions,
 } from './universe.ts';
 
-function effectOf(set: PolicySet, { headers = {}, ...request }: Witness): 'allow' | 'deny' {
-  return compileProgram(set).decide({ ...request, headers: (name) => headers[name] ?? [] }).effect;
+function effectOf(set: PolicySet, { headers = {}, from, to, method, path, port }: Witness): 'allow' | 'deny' {
+  return compileProgram(set).decide({ ...{ from, to, method, path, port }, headers: (name) => headers[name] ?? [] })
+    .effect;
 }
 
 const all = [...calls()];

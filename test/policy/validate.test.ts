@@ -59,7 +59,6 @@ rules: [{ id: a, effect: allow, from: [a b] }]
       '7:37 Policy p: rule a: "shop/**": a prefix is written with its trust domain: spiffe://TRUST-DOMAIN/shop/**',
       '8:23 Policy p: rule a: path "/charges//x": it has an empty segment (//)',
       '8:38 Policy p: rule a: path "/a*": * must be a whole segment, not a part of "a*"',
-      '10:16 Policy p: rule a: conditions on JWT claims need a JwtIssuer resource, which this version does not have',
       '11:9 Policy p: rule a: rule 1 has this id too',
       '15:14 Policy p: rule a: "X-Env" is not a header name; write it in lower case, without _',
       '17:14 Policy p: rule a: x-postern-peer is set by the mesh itself; use from to ask who calls',
@@ -68,6 +67,7 @@ rules: [{ id: a, effect: allow, from: [a b] }]
       '21:14 Policy p: rule a: header:x-a is asked twice [put all the values into one condition]',
       '26:20 Group finance: there is no group finance2 [did you mean group:finance?]',
       '31:40 Policy p: rule a: "a b": the path has " "',
+      '10:16 Policy p: rule a: conditions on JWT claims need a JwtIssuer resource, and there is none',
     ]);
   });
 

@@ -9,6 +9,7 @@ import { createTestPki } from '../helpers/pki.ts';
 
 const from = Peer.local(createTestPki().identity(idOf('web')));
 const to = idOf('payments');
+const facts = { address: '127.0.0.1', time: 0, token: 'missing' as const };
 const headOf = (fields: readonly string[]) =>
   canonicalHead(
     { method: 'GET', target: '/x', host: 'payments', fields, length: 0, expectsContinue: false },
@@ -23,8 +24,9 @@ describe('whatever goes wrong is a denial', () => {
         throw new TypeError('undefined is not a function');
       },
       forPeer: () => broken,
+      asksToken: () => false,
     };
-    const verdict = authorize({ program: broken, from, to, port: 80, head: headOf([]) });
+    const verdict = authorize({ program: broken, from, to, port: 80, head: headOf([]), facts });
     expect(verdict).toMatchObject({
       isPermit: false,
       decision: { effect: 'deny', reason: 'policy-error', revision: 7 },
@@ -37,7 +39,7 @@ describe('whatever goes wrong is a denial', () => {
     const denying = compileProgram({ revision: 1, rules: [allow('web', 'payments'), deny], groups: {} });
     const allowing = compileProgram({ revision: 1, rules: [allow('web', 'payments', { when })], groups: {} });
     const ask = (program: Program, fields: readonly string[]) =>
-      authorize({ program, from, to, port: 80, head: headOf(fields) }).isPermit;
+      authorize({ program, from, to, port: 80, head: headOf(fields), facts }).isPermit;
     expect(ask(denying, ['x-env', 'dev'])).toBe(true);
     expect(ask(denying, ['x-env', 'dev', 'x-env', 'prod'])).toBe(false);
     expect(ask(denying, ['x-env', 'prod', 'x-env', 'dev'])).toBe(false);

@@ -49,7 +49,7 @@ const singleImporters: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/x509': ['ca/x509.ts'],
   'reflect-metadata': ['ca/x509.ts'],
   'node-forge': ['ca/pkcs12.ts'],
-  jose: ['ca/token.ts'],
+  jose: ['ca/token.ts', 'policy/token.ts'],
   fastify: ['control/'],
   yaml: ['config/', 'cli/output.ts', 'cli/context.ts', 'cli/commands/get.ts'],
   commander: ['cli/'],

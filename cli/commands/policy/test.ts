@@ -8,7 +8,7 @@ import type { CliContext } from '../../context.ts';
 import { fail } from '../../errors.ts';
 import { exitCodes } from '../../exit-codes.ts';
 import { examples } from '../../help.ts';
-import { idOf, readPath } from '../../policy-request.ts';
+import { idOf, readCircumstances, readPath } from '../../policy-request.ts';
 import { type PolicySource, readPolicy } from '../../policy-source.ts';
 import { fromWhere } from './source-options.ts';
 
@@ -56,6 +56,12 @@ async function decide(one: PolicyCase, program: Program, trustDomain: string): P
   const headers = new Map(
     Object.entries(one.headers ?? {}).map(([name, given]) => [name.toLowerCase(), [given].flat()]),
   );
+  const { claims, address, time } = one;
+  const { shown: _, ...circumstances } = await readCircumstances({
+    ...(claims ? { claims } : {}),
+    ...(address === undefined ? {} : { address }),
+    ...(time === undefined ? {} : { time }),
+  });
   const decision = program.decide({
     from: idOf(one.from, trustDomain),
     to: idOf(one.to, trustDomain),
@@ -63,6 +69,7 @@ async function decide(one: PolicyCase, program: Program, trustDomain: string): P
     path: await readPath(one.path),
     port: one.port,
     headers: (name) => headers.get(name) ?? [],
+    ...circumstances,
   });
   const isRule = one.rule === undefined || one.rule === decision.rule;
   return { case: one, decision, passed: decision.effect === one.expect && isRule };

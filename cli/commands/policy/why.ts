@@ -4,11 +4,19 @@ import type { Explanation, Question, RuleRef } from '#policy';
 import type { CliContext } from '../../context.ts';
 import { exitCodes } from '../../exit-codes.ts';
 import { examples } from '../../help.ts';
-import { idOf, readHeaders, readMethod, readPath, readPort } from '../../policy-request.ts';
+import {
+  type CircumstanceWords,
+  idOf,
+  readCircumstances,
+  readHeaders,
+  readMethod,
+  readPath,
+  readPort,
+} from '../../policy-request.ts';
 import { type PolicySource, readPolicy } from '../../policy-source.ts';
 import { collect, fromWhere } from './source-options.ts';
 
-type WhyOptions = PolicySource & { readonly header: readonly string[]; readonly port?: string };
+type WhyOptions = PolicySource & { readonly header: readonly string[]; readonly port?: string } & CircumstanceWords;
 
 export function registerWhy(policy: Command, context: CliContext): void {
   const why = fromWhere(policy.command('why'))
@@ -19,6 +27,9 @@ export function registerWhy(policy: Command, context: CliContext): void {
     .argument('<PATH>', 'such as /charges/7')
     .option('--header <NAME:VALUE>', 'a header of the request; repeatable', collect, [])
     .option('--port <N>', 'the app port that is called')
+    .option('--claims <JSON>', 'the claims of a verified token, as a JSON object')
+    .option('--address <IP>', 'where the request comes from')
+    .option('--time <TIME>', 'when, as an RFC 3339 time')
     .action((from: string, to: string, method: string, path: string, options: WhyOptions) =>
       runWhy(context, { from, to, method, path }, options),
     );
@@ -37,6 +48,7 @@ async function runWhy(
   const { explain } = await import('#policy');
   const headers = readHeaders(options.header);
   const [method, path, port] = [readMethod(asked.method), await readPath(asked.path), readPort(options.port)];
+  const { shown: more, ...circumstances } = await readCircumstances(options);
   const { set, trustDomain } = await readPolicy(context, options);
   const question: Question = {
     from: idOf(asked.from, trustDomain),
@@ -45,9 +57,18 @@ async function runWhy(
     path,
     ...(port === undefined ? {} : { port }),
     headers: (name) => headers.get(name) ?? [],
+    ...circumstances,
   };
   const explanation = explain(set, question);
-  const shown = { from: question.from, to: question.to, method, path, port, headers: Object.fromEntries(headers) };
+  const shown = {
+    from: question.from,
+    to: question.to,
+    method,
+    path,
+    port,
+    headers: Object.fromEntries(headers),
+    ...more,
+  };
   context.output.data({ question: shown, ...explanation }, explanationText(context, explanation, question));
   if (explanation.decision.effect === 'deny') context.exitWith(exitCodes.denied);
 }
