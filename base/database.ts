@@ -2,6 +2,7 @@
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { defineErrors, messageOf } from './error.ts';
+import { makePrivateFile } from './files.ts';
 
 export const databaseErrors = {
   DATABASE_BROKEN: {
@@ -45,6 +46,7 @@ export interface DatabaseOptions {
 export function openDatabase({ path, migrations, owner }: DatabaseOptions): Database {
   let sql: DatabaseSync;
   try {
+    if (path !== ':memory:') makePrivateFile(path);
     sql = new DatabaseSync(path, { timeout: 5_000, enableForeignKeyConstraints: true });
     if (path !== ':memory:') chmodSync(path, 0o600);
     sql.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');

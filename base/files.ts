@@ -78,6 +78,18 @@ export function removeTemporaries(folder: string): void {
   } catch {}
 }
 
+/**
+ * Makes an empty file that only its owner may read, where there is none, and narrows one that is there. Never opens that one: closing it
+ * would drop the locks that this process holds on it. Never throws: whoever opens the file next says what is wrong with it.
+ */
+export function makePrivateFile(path: string): void {
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (!there) closeSync(openSync(path, 'wx', 0o600));
+    else if (there.isFile() && there.mode & 0o077) chmodSync(path, 0o600);
+  } catch {}
+}
+
 /** Reads a secret; refuses one that its group or others can read. */
 export function readPrivateFile(path: string): Buffer {
   let mode: number;

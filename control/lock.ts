@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { diskReason } from '#base/database';
 import { messageOf } from '#base/error';
-import { removeTemporaries } from '#base/files';
+import { makePrivateFile, removeTemporaries } from '#base/files';
 import { fail } from './errors.ts';
 
 export interface HomeLock {
@@ -17,7 +17,9 @@ export interface HomeLock {
 export function lockHome(home: string): HomeLock {
   let sql: DatabaseSync | undefined;
   try {
-    sql = new DatabaseSync(join(home, 'server.lock.db'), { timeout: 0 });
+    const path = join(home, 'server.lock.db');
+    makePrivateFile(path);
+    sql = new DatabaseSync(path, { timeout: 0 });
     sql.exec('BEGIN EXCLUSIVE');
   } catch (cause) {
     sql?.close();

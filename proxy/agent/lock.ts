@@ -1,11 +1,10 @@
 // One sidecar to a home. The lock is an exclusive SQLite transaction, so that the operating system drops it whatever kills the process
 // (kill -9 included); measured: 1.2 MB resident, 4 ms. The file itself holds nothing.
-import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { diskReason } from '#base/database';
 import { defineErrors, messageOf } from '#base/error';
-import { fileErrors, removeTemporaries } from '#base/files';
+import { fileErrors, makePrivateFile, removeTemporaries } from '#base/files';
 import { fail } from './errors.ts';
 
 const failFile = defineErrors(fileErrors);
@@ -18,9 +17,9 @@ export function lockFolder(folder: string): () => void {
   const path = join(folder, 'lock');
   let database: DatabaseSync | undefined;
   try {
+    makePrivateFile(path);
     database = new DatabaseSync(path, { timeout: 0 });
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-    chmodSync(path, 0o600);
     removeTemporaries(folder);
     return () => database?.close();
   } catch (cause) {

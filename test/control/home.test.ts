@@ -21,6 +21,14 @@ async function emptyHome(): Promise<string> {
   return home;
 }
 
+test('of a running server nobody else may read a file but its public roots: not its lock either', async () => {
+  const mesh = await createMesh();
+  await mesh.enrol('payments');
+  const files = readdirSync(mesh.home, { recursive: true }).map((name) => String(name));
+  const open = files.filter((name) => statSync(`${mesh.home}/${name}`).mode & 0o077);
+  expect([files.includes('server.lock.db'), open]).toEqual([true, ['bundle.json']]);
+});
+
 describe('a second server on the same home', () => {
   test('refuses to start and names the first', async () => {
     const mesh = await createMesh();

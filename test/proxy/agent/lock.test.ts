@@ -1,7 +1,7 @@
 // One sidecar to a home, and a lock that no kill can leave behind.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { lockFolder } from '../../../proxy/agent/lock.ts';
@@ -16,6 +16,14 @@ test('a second sidecar in the same process is refused until the first gives the 
   expect(() => lockFolder(folder)).toThrowError(taken);
   unlock();
   lockFolder(folder)();
+});
+
+test('nobody else may read what the lock leaves in the folder, nor what an earlier version left there', () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'lock'), '', { mode: 0o644 });
+  lockFolder(folder)();
+  const modes = readdirSync(folder).map((name) => statSync(join(folder, name)).mode & 0o777);
+  expect(modes).toEqual(modes.map(() => 0o600));
 });
 
 test('F5: kill -9 of the holder frees the folder at once, and what it was writing is removed', async () => {
