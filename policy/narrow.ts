@@ -8,6 +8,8 @@ import { createNode, insert, type Node } from './trie.ts';
 export interface RuleIndex {
   /** One trie for each destination text: an ID, a prefix or `*`. */
   readonly destinations: Map<string, Node<ReadRule>>;
+  /** Destinations of rules that ask about tokens. */
+  readonly asking: ReadonlySet<string>;
   /** Rules by the number of a source that they name. */
   readonly bySource: readonly (readonly ReadRule[] | undefined)[];
 }

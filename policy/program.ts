@@ -86,7 +86,7 @@ export interface BuildPace {
 }
 
 /** As `compileProgram`, in turns of a few milliseconds: connections are served meanwhile by the program that is in force. */
-export async function buildProgram(set: PolicySet, { monotonic, pause, sliceMs = 8 }: BuildPace): Promise<Program> {
+export async function buildProgram(set: PolicySet, { monotonic, pause, sliceMs = 4 }: BuildPace): Promise<Program> {
   const building = buildInSteps(set, {});
   for (;;) {
     const end = monotonic() + sliceMs;
@@ -113,7 +113,6 @@ function* buildInSteps(
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
   const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
   const tokenRefused: Decision = Object.freeze({ ...defaultDeny, reason: 'token-refused' });
-  const asking = destinationsAsking(rules);
   // What one decision found; emptied by the next. Decisions are synchronous, so there is never a second one under way.
   const hits: ReadRule[] = [];
   const lastSeen = new Float64Array(rules.length);
@@ -170,17 +169,12 @@ function* buildInSteps(
         return failed;
       }
     },
-    asksToken: (to: string) => isAmong(asking, to),
+    asksToken: (to: string) => isAmong(index.asking, to),
     forPeer(from: string): PeerProgram {
       const peer = peers.peerOf(from);
       return { decide: (call) => decideFor(peer, call) };
     },
   });
-}
-
-/** Destinations of rules that ask about tokens. */
-function destinationsAsking(rules: readonly ReadRule[]): ReadonlySet<string> {
-  return new Set(rules.filter(asksClaims).flatMap(({ to }) => to));
 }
 
 /** Whether one of these destination texts holds the ID. */
@@ -215,6 +209,7 @@ function decisionOf(
 function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Generator<void, RuleIndex> {
   const destinations = new Map<string, Node<ReadRule>>();
   const bySource: ReadRule[][] = [];
+  const asking = new Set<string>();
   let work = 0;
   assertBounded(rules);
   for (const item of rules) {
@@ -225,18 +220,19 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
       else bySource[source] = [item];
     }
     const to = new Set(item.to);
+    if (asksClaims(item)) for (const destination of to) asking.add(destination);
     const templates = item.templates ?? anyPath;
     work += to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
     for (const destination of to) {
       const root = getOrAdd(destinations, destination, createNode<ReadRule>);
       for (const { steps, rest } of templates) insert(root, { steps, rest, methods: item.methods, sources, item });
     }
-    if (work > 256) {
+    if (work > 64) {
       work = 0;
       yield;
     }
   }
-  return { destinations, bySource };
+  return { destinations, bySource, asking };
 }
 
 /** Before the first place is taken: what is refused must not have cost its memory. */

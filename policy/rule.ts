@@ -58,10 +58,14 @@ export function* readRulesInSteps(set: PolicySet): Generator<void, ReadRule[]> {
   const seen = new Set<string>();
   const known = new Map<string, string | undefined>();
   const rules: ReadRule[] = [];
+  const hasIssuer = (set.issuers?.length ?? 0) > 0;
   for (const [index, rule] of set.rules.entries()) {
-    if (index % 256 === 255) yield;
+    if (index % 64 === 63) yield;
     const read = readRule(rule, index, { groups, known });
     if (seen.has(read.name)) refuse(read.name, 'there are two rules of this name');
+    if (!hasIssuer && asksClaims(read)) {
+      refuse(read.name, 'conditions on JWT claims need a JwtIssuer, and there is none');
+    }
     seen.add(read.name);
     rules.push(read);
   }
@@ -106,7 +110,7 @@ function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): 
   };
 }
 
-function checkIssuers({ issuers = [], rules }: PolicySet): void {
+function checkIssuers({ issuers = [] }: PolicySet): void {
   for (const { issuer, audiences, keys } of issuers) {
     if (audiences.length === 0 || keys.length === 0) refuse(`issuer ${issuer}`, 'it has no audience or no key');
     for (const jwk of keys) {
@@ -114,9 +118,6 @@ function checkIssuers({ issuers = [], rules }: PolicySet): void {
       if (typeof key === 'string') refuse(`issuer ${issuer}`, key);
     }
   }
-  if (issuers.length > 0) return;
-  const asking = rules.find(({ when }) => Array.isArray(when) && when.some(({ key }) => key.startsWith('jwt:')));
-  if (asking) refuse(`${asking.policy}/${asking.id}`, 'conditions on JWT claims need a JwtIssuer, and there is none');
 }
 
 function sourceFault(text: string, groups: Reading['groups']): string | undefined {

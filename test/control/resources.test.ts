@@ -184,7 +184,7 @@ describe('versions', () => {
     ]);
   });
 
-  test('a revision that is not kept is refused', async () => {
+  test('39: a revision that is not kept, or is no number, is refused and never becomes part of a statement', async () => {
     const mesh = await createMesh();
     await expect(call(mesh, 'POST', '/v1/rollback', { revision: 7 })).rejects.toMatchObject({
       code: 'VERSION_UNKNOWN',

@@ -288,4 +288,41 @@ describe('the model and how it is asked', () => {
     expect(await both(set, ask({ from: 'group:g' }))).toBe('deny');
     expect(await both(set)).toBe('allow');
   });
+
+  test('casbin 19: a parameter cannot be there twice, so nothing has to compare what was captured', () => {
+    expect(() => setOf([{ id: 'a', effect: 'allow', paths: ['/{id}/x/{id}'] }])).toThrow('twice');
+    for (const pattern of patternsOf(nastySet)) expect(pattern).not.toMatch(/\((?!\?:)/);
+  });
+
+  test('casbin 22: no rule has a priority: in whatever order rules are written, the answers are the same', async () => {
+    const rules = [
+      { id: 'a10', effect: 'allow' as const, paths: ['/**'] },
+      { id: 'd9', effect: 'deny' as const, paths: ['/x'] },
+      { id: 'a1', effect: 'allow' as const, paths: ['/x'] },
+    ];
+    for (const order of [rules, rules.toReversed(), [rules[1]!, rules[2]!, rules[0]!]]) {
+      expect(await both(setOf(order), ask({ path: '/x' }))).toBe('deny');
+      expect(await both(setOf(order), ask({ path: '/y' }))).toBe('allow');
+    }
+    expect(model).not.toContain('priority');
+  });
+
+  test('casbin 29: unknown callers and services are never stored among roles', async () => {
+    const set = setOf([{ id: 'a', effect: 'allow', from: ['group:g'] }], { groups: { g: ['web'] } });
+    const casbin = await createCasbin(set);
+    for (let index = 0; index < 200; index++) {
+      expect(casbin.decide(ask({ from: idOf(`stranger${index}`), to: idOf(`nowhere${index}`) }))).toBe('deny');
+    }
+    expect(names('r')).not.toContain('dom');
+    expect(/^g = (.*)$/m.exec(model)![1]).toBe('_, _');
+  });
+
+  test('casbin 30: an answer of another shape than expected is a deny', async () => {
+    const casbin = await createCasbin(setOf([{ id: 'a', effect: 'allow' }]));
+    const loose = await stock(model);
+    loose.enableEnforce(false);
+    expect(loose.enforceExSync('a', 'b', 'c', 'd', '-', '\n')).toBe(true);
+    // What is switched off cannot be reached: an oracle has two questions and no switches.
+    expect(Object.keys(casbin).sort()).toEqual(['decide', 'ruleOf']);
+  });
 });

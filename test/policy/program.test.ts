@@ -1,6 +1,6 @@
 // What the decision program answers, and that it answers from the candidates alone.
 import { describe, expect, test } from 'vitest';
-import { compileProgram, denyAll, type Question } from '#policy';
+import { buildProgram, compileProgram, denyAll, type Question } from '#policy';
 import type { PolicySet } from '#wire';
 import { ask, idOf, rawRule, setOf } from '../helpers/policy.ts';
 
@@ -312,7 +312,7 @@ describe('faults', () => {
     ['a bare service name', rawRule({ id: 'r', effect: 'deny', from: ['web'] }), 'not a SPIFFE ID'],
     ['a bad template', rawRule({ id: 'r', effect: 'deny', paths: ['/a*'] }), 'whole segment'],
     ['an empty path list', rawRule({ id: 'r', effect: 'deny', paths: [] }), 'empty list'],
-    ['a condition on a claim', rawRule({ id: 'r', effect: 'deny', when: [{ key: 'jwt:x', in: ['1'] }] }), 'JwtIssuer'],
+    ['a condition on a claim', rawRule({ id: 'r', effect: 'deny', when: [{ key: 'jwt:claims.x', in: ['1'] }] }), 'JwtIssuer'],
     [
       'a condition asked twice',
       rawRule({
@@ -384,5 +384,55 @@ describe('only candidates are looked at', () => {
       expect(program.decide(ask({ from: idOf(`s${index}`), path: `/x/${index}` })).effect).toBe('allow');
     }
     expect(program.decide(ask({ from: idOf('s0'), path: '/y' })).effect).toBe('deny');
+  });
+});
+
+describe('what other systems got wrong', () => {
+  test('37: headers that cannot be read, whether they throw or are no list, deny with policy-error', () => {
+    const program = compileProgram(setOf([{ id: 'a', effect: 'allow', when: [{ key: 'header:x', in: ['a'] }] }]));
+    const broken = [
+      () => {
+        throw new Error('gone');
+      },
+      () => undefined as never,
+      () => [undefined] as never,
+    ];
+    for (const headers of broken) expect(program.decide({ ...ask(), headers }).reason).toBe('policy-error');
+  });
+
+  test('43: names whose texts run together are told apart by every cache', () => {
+    const rules = [
+      rawRule({ id: 'one', effect: 'allow', from: ['spiffe://example.org/a'], to: ['spiffe://example.org/b/c'] }),
+      rawRule({ id: 'two', effect: 'allow', from: ['spiffe://example.org/a/b'], to: ['spiffe://example.org/d'] }),
+    ];
+    for (const narrowAbove of [-1, 1_000]) {
+      const program = compileProgram({ revision: 1, rules, groups: {} }, { narrowAbove });
+      const pairs = [
+        ['a', 'b/c', 'allow'],
+        ['a/b', 'c', 'deny'],
+        ['a/b', 'd', 'allow'],
+        ['a', 'b/d', 'deny'],
+        ['a', 'd', 'deny'],
+      ] as const;
+      for (let turn = 0; turn < 2; turn++) {
+        for (const [from, to, effect] of pairs)
+          expect(program.decide(ask({ from: idOf(from), to: idOf(to) })).effect).toBe(effect);
+      }
+    }
+  });
+
+  test('a program built in turns lets others run between them, answers alike, and refuses what the other refuses', async () => {
+    const rules = Array.from({ length: 5_000 }, (_, index) =>
+      rawRule({ id: `r${index}`, effect: 'allow', paths: [`/p${index}`] }),
+    );
+    const set = { revision: 3, rules, groups: {} };
+    let now = 0;
+    let pauses = 0;
+    const pace = { monotonic: () => now++, pause: async () => void pauses++, sliceMs: 4 };
+    const program = await buildProgram(set, pace);
+    expect(pauses).toBeGreaterThan(5);
+    expect(program.decide(ask({ path: '/p4999' }))).toEqual(compileProgram(set).decide(ask({ path: '/p4999' })));
+    const broken = { ...set, rules: [...rules, rawRule({ id: 'x', effect: 'allow', paths: ['/a*'] })] };
+    await expect(buildProgram(broken, pace)).rejects.toMatchObject({ code: 'POLICY_INVALID' });
   });
 });
