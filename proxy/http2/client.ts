@@ -110,6 +110,8 @@ export class Http2Upstream implements LinkRole {
 
   open(): void {}
 
+  onClear(): void {}
+
   onRoom(): void {
     if (this.room > 0) this.#o.onRoom(this);
   }

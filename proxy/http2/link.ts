@@ -36,6 +36,8 @@ export interface LinkRole {
   open(id: number, block: HeaderBlock): void;
   /** A stream is over: there may be room for another one. */
   onRoom(): void;
+  /** What waited to be written has left, or some of it. May throw `LinkError`. */
+  onClear(): void;
   /** A bound has bitten that ends no more than a stream. */
   onLimit(limit: string): void;
   /** No further stream can be opened here; those that run go on. Called once. */
@@ -155,6 +157,7 @@ export class Link implements ConnectionHandler {
   drained(): void {
     this.#blockedAt = 0;
     this.pump();
+    this.#clear();
   }
 
   flushing(): void {
@@ -165,6 +168,7 @@ export class Link implements ConnectionHandler {
         return;
       }
       if (this.waiting.size > 0) this.pump();
+      this.#clear();
     }
   }
 
@@ -298,6 +302,14 @@ export class Link implements ConnectionHandler {
     if (this.#drainPingAt > 0) return;
     this.outgoing.writeGoaway(this.lastPeerId, errorCode.none);
     this.#finish();
+  }
+
+  #clear(): void {
+    try {
+      if (!this.isOver) this.role.onClear();
+    } catch (thrown) {
+      this.fail(thrown);
+    }
   }
 
   #finish(): void {

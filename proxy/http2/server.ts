@@ -46,6 +46,8 @@ export class Http2Downstream implements LinkRole {
   readonly link: Link;
   readonly #o: Http2DownstreamOptions;
   readonly #takesConnect: boolean;
+  /** Streams that are open and have not been begun, oldest first. */
+  #held: ServerStream[] = [];
 
   constructor(options: Http2DownstreamOptions) {
     const { connection, limits, monotonic, takesConnect = false } = options;
@@ -68,7 +70,17 @@ export class Http2Downstream implements LinkRole {
   open(id: number, block: HeaderBlock): void {
     const stream = new ServerStream(this.link, id, this.#o);
     this.link.add(stream);
-    stream.begin(block, this.#takesConnect);
+    stream.read(block, this.#takesConnect);
+    const { isCongested, limits } = this.link;
+    if (!isCongested && this.#held.length === 0) return stream.begin();
+    // Reset meanwhile, they count no longer among the streams that are open.
+    if (this.#held.length >= limits.streams) this.#held = this.#held.filter(({ isClosed }) => !isClosed);
+    this.#held.push(stream);
+  }
+
+  /** Requests wait while their caller does not take the answers there are: of each only its head and a window of its body. */
+  onClear(): void {
+    while (this.#held.length > 0 && !this.link.isCongested) this.#held.shift()!.begin();
   }
 
   onRoom(): void {}
@@ -91,6 +103,8 @@ export class Http2Downstream implements LinkRole {
 class ServerStream extends LinkStream implements Downstream {
   readonly #o: Http2DownstreamOptions;
   #exchange: Exchange | undefined;
+  /** What came, until it is begun: a request, or why it is none. */
+  #request: Http2Request | PosternError | undefined;
   #method = '';
   #hasHead = false;
   #hasNoBody = false;
@@ -105,20 +119,30 @@ class ServerStream extends LinkStream implements Downstream {
     this.#o = options;
   }
 
-  begin(block: HeaderBlock, takesConnect: boolean): void {
+  /** Before anything else of the stream. */
+  read(block: HeaderBlock, takesConnect: boolean): void {
     this.isReceived = block.isLast;
     this.#method = methodOf(block.fields);
     try {
-      const head = readRequest(block, { ...this.bounds, takesConnect });
-      this.expected = head.length;
-      const exchange = this.#o.onRequest(head, this);
+      this.#request = readRequest(block, { ...this.bounds, takesConnect });
+      this.expected = this.#request.length;
+    } catch (thrown) {
+      this.#request = this.#refuse(thrown);
+    }
+  }
+
+  /** Hands on what was read, or answers it. */
+  begin(): void {
+    const request = this.#request;
+    this.#request = undefined;
+    if (!request || this.isClosed) return;
+    if (isPosternError(request)) return this.#invalid(request);
+    try {
+      const exchange = this.#o.onRequest(request, this);
       // It may have been answered in full already.
       if (!exchange.isOver) this.#exchange = exchange;
     } catch (thrown) {
-      if (thrown instanceof LinkError) throw thrown;
-      this.#invalid(
-        isPosternError(thrown) ? thrown : fail('PROXY_FAULT', { reason: messageOf(thrown) }, { cause: thrown }),
-      );
+      this.#invalid(this.#refuse(thrown));
     }
   }
 
@@ -258,13 +282,22 @@ class ServerStream extends LinkStream implements Downstream {
     exchange?.requestAbort(fail('DOWNSTREAM_CLOSED'));
   }
 
-  #invalid(fault: PosternError): void {
+  /** Nothing of it is handed on any more. */
+  #refuse(thrown: unknown): PosternError {
+    if (thrown instanceof LinkError) throw thrown;
+    const fault = isPosternError(thrown)
+      ? thrown
+      : fail('PROXY_FAULT', { reason: messageOf(thrown) }, { cause: thrown });
     this.isBroken = true;
     // What RFC 9113 calls malformed ends by RST_STREAM, answered or not.
     if (fault.code === 'HTTP_REQUEST_INVALID') {
       this.#endCode = errorCode.protocol;
       this.link.countReset();
     }
+    return fault;
+  }
+
+  #invalid(fault: PosternError): void {
     this.#o.onInvalid(fault, this);
     if (!this.#hasHead) this.reset(this.#endCode === errorCode.none ? errorCode.internal : this.#endCode);
   }

@@ -291,6 +291,45 @@ describe('windows', () => {
       .toBe(true);
   });
 
+  test('P7: requests of a caller that takes no answers wait, and go on in order when it does', async () => {
+    const seen: string[] = [];
+    const pour = pouring(1_000_000_000);
+    const [raw, ours] = await attack((exchange, request) => {
+      seen.push(request.path);
+      return request.path === '/' ? pour(exchange, request) : hello(exchange, request);
+    });
+    const settings = [frame(types.settings, 0, 0, setting(4, 0x7fffffff)), frame(types.window, 0, 0, u32(0x7fff0000))];
+    raw.send(...settings, request(1));
+    raw.socket.pause();
+    const { link } = ours.links[0]!;
+    await expect.poll(() => link.isCongested && link.connection.socket.writableNeedDrain).toBe(true);
+    const [longer, not] = [
+      { ...post, 'content-length': '9' },
+      { ...get, 'no-value ': '' },
+    ];
+    raw.send(
+      request(3, { ...get, ':path': '/3' }),
+      request(5, { ...longer, ':path': '/5' }, false),
+      frame(types.data, 1, 5, 'nine byte'),
+      request(7, not),
+      request(9, { ...longer, ':path': '/9' }, false),
+      frame(types.data, 0, 9, 'more than nine'),
+      request(11, { ...get, ':path': '/11' }),
+      frame(types.reset, 0, 11, u32(8)),
+      request(13, { ...get, ':path': '/13' }),
+    );
+    await expect.poll(() => link.lastPeerId).toBe(13);
+    expect([seen, ours.invalid.length, link.isCongested]).toEqual([['/'], 0, true]);
+    // Only what is on its way already is still to be taken.
+    raw.send(frame(types.reset, 0, 1, u32(8)));
+    await expect.poll(() => link.streams.has(1)).toBe(false);
+    raw.socket.resume();
+    await raw.frame(({ type, id }) => type === types.headers && id === 13);
+    expect([seen, ours.invalid.length]).toEqual([['/', '/3', '/5', '/13'], 1]);
+    expect([await reset(raw, 7), await reset(raw, 9)]).toEqual([codes.protocol, codes.protocol]);
+    expect(link.isOver).toBe(false);
+  });
+
   test('P7: a declared body that trickles is answered 408', async () => {
     const seen = { bytes: 0, aborted: false };
     const [raw] = await attack(counting(seen), quick);
