@@ -7,6 +7,8 @@ export { explain } from './explain.ts';
 export type { BuildPace, Decision, PeerProgram, Program, ProgramOptions, Question } from './program.ts';
 export { buildProgram, compileProgram, denyAll } from './program.ts';
 export { scopePolicySet } from './scope.ts';
+export type { Mismatch } from './self-check.ts';
+export { selfChecked } from './self-check.ts';
 export { isAddress } from './span.ts';
 export { pathFault } from './template.ts';
 export type { Claims, TokenVerifier } from './token.ts';

@@ -25,8 +25,8 @@ export interface Question extends Circumstances {
 
 export interface Decision {
   readonly effect: 'allow' | 'deny';
-  /** `token-refused`: a bad token was sent where rules ask about tokens. */
-  readonly reason: 'allowed' | 'denied-by-rule' | 'default-deny' | 'token-refused' | 'policy-error';
+  /** `token-refused`: a bad token was sent where rules ask about tokens. `self-check`: casbin would have answered otherwise. */
+  readonly reason: 'allowed' | 'denied-by-rule' | 'default-deny' | 'token-refused' | 'self-check' | 'policy-error';
   /** The rule that decided, as policy/id. */
   readonly rule?: string;
   /** Every other enforced rule that matched. */

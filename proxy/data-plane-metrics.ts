@@ -15,6 +15,8 @@ export interface DataPlaneMetrics {
   connectFailed(code: string): void;
   retried(hop: Hop): void;
   cut(reason: string): void;
+  /** One decision was asked of casbin too. */
+  selfCheck(outcome: 'same' | 'different'): void;
 }
 
 const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -53,6 +55,11 @@ export function createDataPlaneMetrics(
     name: 'postern_limits_total',
     help: 'How often a bound of the data plane has bitten.',
     labels: ['limit'],
+  });
+  const selfChecks = metrics.counter({
+    name: 'postern_policy_self_checks_total',
+    help: 'Decisions that casbin was asked too, by whether it answered the same. Any different one is an alarm.',
+    labels: ['outcome'],
   });
   const records = metrics.counter({ name: 'postern_decision_records_total', help: 'Decision records written.' })();
   const suppressed = metrics.counter({
@@ -96,6 +103,7 @@ export function createDataPlaneMetrics(
     connectFailed: (code) => void connectFailures(code).value++,
     retried: (hop) => void retries(hop).value++,
     cut: (reason) => void cuts(reason).value++,
+    selfCheck: (outcome) => void selfChecks(outcome).value++,
   };
 }
 

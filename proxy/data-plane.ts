@@ -6,9 +6,9 @@ import { messageOf } from '#base/error';
 import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { compileProgram, createTokenVerifier, type Program } from '#policy';
+import { compileProgram, createTokenVerifier, type Program, selfChecked } from '#policy';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
-import type { Snapshot } from '#wire';
+import type { PolicySet, Snapshot } from '#wire';
 import { createAuthorityParser } from './authority.ts';
 import { createBalancer } from './balance.ts';
 import { createTurn } from './connection.ts';
@@ -127,6 +127,23 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     view: () => view,
   };
 
+  const compile = (set: PolicySet): Program =>
+    selfChecked(compileProgram(set), {
+      set,
+      monotonic,
+      onSame: () => metrics.selfCheck('same'),
+      onMismatch: ({ question, program, casbin }) => {
+        metrics.selfCheck('different');
+        const answers = { program: program.effect, rule: program.rule, reason: program.reason, casbin };
+        log.error('the policy program and casbin differ: denied', {
+          ...question,
+          ...answers,
+          revision: program.revision,
+        });
+      },
+      onUnavailable: (reason) => log.warn('casbin cannot check this policy', { reason: messageOf(reason) }),
+    });
+
   /** Builds both sides' TLS contexts; throws before anything is changed. */
   const contextsOf = (own: Identity, bundle: TrustBundle) => {
     const options = tlsContext({ identity: own, bundle });
@@ -164,7 +181,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       try {
         // The policy of before needs no second compiling: new bans beside it are in force at once, whatever its size.
         const compiled = policy === snapshot.policy ? view?.program : undefined;
-        next = viewOf(snapshot, identity.id.trustDomain, compiled);
+        next = viewOf(snapshot, identity.id.trustDomain, () => compiled ?? compile(snapshot.policy));
         if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity, next.bundle);
       } catch (thrown) {
         throw refuse(messageOf(thrown), thrown);
@@ -273,13 +290,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
 
 const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
-function viewOf(snapshot: Snapshot, trustDomain: string, compiled: Program | undefined): View {
+function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
   return {
     revision: snapshot.revision,
     bundle,
-    program: compiled ?? compileProgram(snapshot.policy),
+    program: program(),
     tokens: snapshot.policy.issuers && createTokenVerifier(snapshot.policy.issuers),
     routes: buildRoutes(snapshot.services),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },

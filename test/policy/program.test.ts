@@ -312,7 +312,11 @@ describe('faults', () => {
     ['a bare service name', rawRule({ id: 'r', effect: 'deny', from: ['web'] }), 'not a SPIFFE ID'],
     ['a bad template', rawRule({ id: 'r', effect: 'deny', paths: ['/a*'] }), 'whole segment'],
     ['an empty path list', rawRule({ id: 'r', effect: 'deny', paths: [] }), 'empty list'],
-    ['a condition on a claim', rawRule({ id: 'r', effect: 'deny', when: [{ key: 'jwt:claims.x', in: ['1'] }] }), 'JwtIssuer'],
+    [
+      'a condition on a claim',
+      rawRule({ id: 'r', effect: 'deny', when: [{ key: 'jwt:claims.x', in: ['1'] }] }),
+      'JwtIssuer',
+    ],
     [
       'a condition asked twice',
       rawRule({
