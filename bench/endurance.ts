@@ -109,7 +109,7 @@ export async function outageUnderLoad({ svidTtlSeconds }: { svidTtlSeconds: numb
       await wait(500);
       const { inbound } = member.sidecar.ready;
       await member.sidecar.stop();
-      member.sidecar = await startPostern([...member.flags, '--inbound', inbound]);
+      member.sidecar = await startPostern([...member.words, '--inbound', inbound]);
     }
     await wait(Math.max(0, back - performance.now()));
     await mesh.startServer();

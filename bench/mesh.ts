@@ -16,7 +16,8 @@ export interface SidecarReady {
 export interface Member {
   readonly name: string;
   readonly app: RunningApp;
-  readonly flags: readonly string[];
+  /** Its command line but for the token: what a restart takes. */
+  readonly words: readonly string[];
   sidecar: Running<SidecarReady>;
   /** Where its app reaches the mesh. */
   outbound(): { host: string; port: number };
@@ -68,12 +69,21 @@ export async function startMesh(initFlags: readonly string[] = []): Promise<Mesh
       const app = await startApp(name);
       const { token } = JSON.parse(await postern('token', 'create', name, '-o', 'json')) as { token: string };
       const own = join(folder, `${name}-${members.length}`);
-      const flags = ['--home', own, '--app', app.address, ...anyPorts, '--label', `instance=${members.length}`];
-      const sidecar = await startPostern<SidecarReady>([...flags, '--token', token]);
+      const words = [
+        'sidecar',
+        '--home',
+        own,
+        '--app',
+        app.address,
+        ...anyPorts,
+        '--label',
+        `instance=${members.length}`,
+      ];
+      const sidecar = await startPostern<SidecarReady>([...words, '--token', token]);
       const member: Member = {
         name,
         app,
-        flags,
+        words,
         sidecar,
         outbound: () => parseHostPort(member.sidecar.ready.outbound)!,
       };

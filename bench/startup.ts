@@ -22,7 +22,7 @@ export async function run(): Promise<Bench> {
       const member = await mesh.join('web');
       enrolMs.push(member.sidecar.readyMs);
       await member.sidecar.stop();
-      member.sidecar = await startPostern(member.flags);
+      member.sidecar = await startPostern(member.words);
       restartMs.push(member.sidecar.readyMs);
       await wait(3_000);
       idleMb.push(residentMb(member.sidecar.pid));
