@@ -5,6 +5,7 @@ import { type Adapter, type Model, newEnforcer, newModelFromString } from 'casbi
 import { messageOf } from '#base/error';
 import type { PolicySet } from '#wire';
 import { fail } from './errors.ts';
+import { importRows } from './import.ts';
 import type { Question } from './program.ts';
 import { casbinRequest, casbinRows, formatCsv, keysAsked, permissionColumns, roleColumns } from './rows.ts';
 
@@ -26,6 +27,30 @@ export interface CasbinOracle {
 export function exportCasbin(set: PolicySet): CasbinExport {
   const rows = casbinRows(set);
   return { model: readFileSync(new URL('./model.conf', import.meta.url), 'utf8'), rows, csv: formatCsv(rows) };
+}
+
+/**
+ * The rules and groups of a model and a CSV of rows that were exported from here. Throws `POLICY_INVALID` with the row and the reason for a model, a row or a
+ * spelling that is not exactly ours.
+ */
+export function importCasbin({
+  model,
+  csv,
+}: {
+  readonly model: string;
+  readonly csv: string;
+}): Pick<PolicySet, 'rules' | 'groups'> {
+  if (model.replaceAll('\r\n', '\n') !== exportCasbin({ revision: 0, rules: [], groups: {} }).model) {
+    throw fail('POLICY_INVALID', { reason: 'the model is not policy/model.conf' });
+  }
+  const lines = csv.replaceAll('\r\n', '\n').split('\n');
+  const rows = lines.filter((line) => line !== '').map((line) => line.split(', '));
+  if (formatCsv(rows).trimEnd() !== lines.filter((line) => line !== '').join('\n')) {
+    throw fail('POLICY_INVALID', {
+      reason: 'the rows are not written as ours are: one a line, fields apart by a comma and a space',
+    });
+  }
+  return importRows(rows);
 }
 
 /** A new enforcer that holds exactly this set. Throws `POLICY_INVALID`, or `POLICY_CASBIN` when Casbin did not take every row as it is. */

@@ -13,7 +13,17 @@ export const roleColumns = 3;
 
 /** Rows of the enforced rules; shadow rules are never enforced, so they are not there. Throws `POLICY_INVALID`. */
 export function casbinRows(set: PolicySet): string[][] {
-  const rules = readRules(set).filter((rule) => !rule.shadow);
+  return rowsFrom(readRules(set), set);
+}
+
+/** The same of rules that were read from rows, which do not say whose tokens claims are believed from. */
+export function casbinRowsOf(set: PolicySet): string[][] {
+  return rowsFrom(readRules(set, { hasIssuer: true }), set);
+}
+
+function rowsFrom(all: readonly ReadRule[], set: PolicySet): string[][] {
+  // A rule for an empty group of destinations is about nothing; an empty alternation would be about the empty text.
+  const rules = all.filter((rule) => !rule.shadow && rule.to.length > 0);
   const named = new Set(rules.flatMap((rule) => rule.from.filter((text) => text.startsWith('group:'))));
   const groups = new Map(Object.entries(set.groups));
   const roles = [...named].flatMap((role) =>
@@ -51,12 +61,10 @@ const anyId = '^spiffe://[^/]+/[\\s\\S]+$';
 const anyMethod = '^[\\s\\S]+$';
 const anyPath = '^/[\\s\\S]*$';
 const anyPort = '^(?:[0-9]+|-)$';
-const refusedToken = '^\\n(?:[^\\n]*\\n)*jwt:token=refused\\n(?:[^\\n]*\\n)*$';
+export const refusedToken = '^\\n(?:[^\\n]*\\n)*jwt:token=refused\\n(?:[^\\n]*\\n)*$';
 const anyAttributes = '^[\\s\\S]*$';
 
 function rowsOf(rule: ReadRule, groups: ReadonlyMap<string, readonly string[]>): string[][] {
-  // A rule for an empty group of destinations is about nothing; an empty alternation would be about the empty text.
-  if (rule.to.length === 0) return [];
   const direct = rule.from.filter((text) => !text.startsWith('group:'));
   const named = [...new Set(rule.from.filter((text) => text.startsWith('group:')))];
   // A group's exact members are roles (`g`); what in a group is a prefix or `*` no role can say, so it stands beside the rule's own sources.

@@ -28,9 +28,14 @@ export interface ReadRule {
   readonly written: PolicyRule;
 }
 
+export interface ReadOptions {
+  /** Whether claims have somebody whose word they are; usually said by the set itself. */
+  readonly hasIssuer?: boolean;
+}
+
 /** Every rule of the set; throws `POLICY_INVALID` at the first that is not exactly enforceable. */
-export function readRules(set: PolicySet): ReadRule[] {
-  const reading = readRulesInSteps(set);
+export function readRules(set: PolicySet, options: ReadOptions = {}): ReadRule[] {
+  const reading = readRulesInSteps(set, options);
   for (;;) {
     const step = reading.next();
     if (step.done) return step.value;
@@ -43,7 +48,10 @@ export function asksClaims({ conditions }: Pick<ReadRule, 'conditions'>): boolea
 }
 
 /** The same a few rules at a time, for whoever must not hold the event loop. */
-export function* readRulesInSteps(set: PolicySet): Generator<void, ReadRule[]> {
+export function* readRulesInSteps(
+  set: PolicySet,
+  { hasIssuer = (set.issuers?.length ?? 0) > 0 }: ReadOptions = {},
+): Generator<void, ReadRule[]> {
   const groups = new Map(Object.entries(set.groups));
   let work = 0;
   for (const [name, members] of groups) {
@@ -58,7 +66,6 @@ export function* readRulesInSteps(set: PolicySet): Generator<void, ReadRule[]> {
   const seen = new Set<string>();
   const known = new Map<string, string | undefined>();
   const rules: ReadRule[] = [];
-  const hasIssuer = (set.issuers?.length ?? 0) > 0;
   for (const [index, rule] of set.rules.entries()) {
     if (index % 64 === 63) yield;
     const read = readRule(rule, index, { groups, known });

@@ -7,6 +7,7 @@ import { registerCheck } from './policy/check.ts';
 import { registerDiff } from './policy/diff.ts';
 import { registerExport } from './policy/export.ts';
 import { registerHistory } from './policy/history.ts';
+import { registerImport } from './policy/import.ts';
 import { registerLint } from './policy/lint.ts';
 import { registerReach } from './policy/reach.ts';
 import { registerReplay } from './policy/replay.ts';
@@ -29,5 +30,6 @@ export function register(program: Command, context: CliContext): void {
   registerShadowReport(policy, context);
   registerHistory(policy, context);
   registerExport(policy, context);
+  registerImport(policy, context);
   examples(policy, 'postern policy check policies/', 'postern policy why checkout payments POST /charges');
 }
