@@ -2,10 +2,13 @@
 // `node bench/endurance.ts [SECONDS]` runs both for that long; the test suite runs them for seconds.
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CaStatus, DecisionRecord } from '#wire';
+import { createCaller } from '../cli/demo/client.ts';
 import { startPostern } from '../cli/demo/processes.ts';
 import type { Bench, Figure } from './bench.ts';
 import { type LoadResult, startLoad } from './load.ts';
 import { type Member, type Mesh, startMesh } from './mesh.ts';
+
+const url = 'http://payments/charges';
 
 const allowAll = `
 kind: Policy
@@ -27,6 +30,13 @@ export interface RotationRun {
   readonly evidence: readonly string[];
 }
 
+/** Waits until the policy that was just applied is in force: a request sent before that is denied, and rightly so. */
+async function untilAllowed(to: { readonly host: string; readonly port: number }): Promise<void> {
+  const caller = createCaller(to);
+  while ((await caller.call('GET', url)).status !== 200) await wait(20);
+  caller.close();
+}
+
 /** Lives so short that a root can come and go within a minute. */
 const shortLives = ['--svid-ttl', '8s', '--admin-ttl', '20s', '--backdate', '1s'];
 const everyMs = 2_500;
@@ -45,7 +55,8 @@ export async function rotateUnderLoad({ seconds }: { seconds: number }): Promise
     const members = [await mesh.join('web'), await mesh.join('payments')] as const;
     await mesh.apply(allowAll);
     const to = members[0].outbound();
-    const load = startLoad({ to, url: 'http://payments/charges', perSecond: 100, connections: 8 });
+    await untilAllowed(to);
+    const load = startLoad({ to, url, perSecond: 100, connections: 8 });
     const refused: string[] = [];
     const roots = new Set<string>();
     const done = { issuingRotations: 0, rootRotations: 0, rootsRemoved: 0 };
@@ -101,7 +112,8 @@ export async function outageUnderLoad({ svidTtlSeconds }: { svidTtlSeconds: numb
     const web = await mesh.join('web');
     const payments = [await mesh.join('payments'), await mesh.join('payments')];
     await mesh.apply(allowAll);
-    const load = startLoad({ to: web.outbound(), url: 'http://payments/charges', perSecond: 100, connections: 8 });
+    await untilAllowed(web.outbound());
+    const load = startLoad({ to: web.outbound(), url, perSecond: 100, connections: 8 });
     await wait(1_000);
     await mesh.server.stop();
     const back = performance.now() + svidTtlSeconds * 500;
