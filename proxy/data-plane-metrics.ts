@@ -13,6 +13,8 @@ export interface DataPlaneMetrics {
   record(): void;
   recordSuppressed(): void;
   connectFailed(code: string): void;
+  /** The other end of an HTTP/2 connection broke the protocol or a bound. */
+  linkFault(side: 'inbound' | 'upstream', code: string): void;
   retried(hop: Hop): void;
   cut(reason: string): void;
   /** One decision was asked of casbin too. */
@@ -71,9 +73,14 @@ export function createDataPlaneMetrics(
     help: 'Connections to an endpoint or the application that could not be made, by error code.',
     labels: ['code'],
   });
+  const linkFaults = metrics.counter({
+    name: 'postern_link_faults_total',
+    help: 'HTTP/2 connections on which the other proxy broke the protocol or a bound, or was silent, by side and error code.',
+    labels: ['side', 'code'],
+  });
   const retries = metrics.counter({
     name: 'postern_retries_total',
-    help: 'Requests sent a second time because a used connection had died unanswered.',
+    help: 'Requests sent a second time because a connection had died unanswered, or the other end had not taken them.',
     labels: ['hop'],
   });
   const cuts = metrics.counter({
@@ -100,6 +107,7 @@ export function createDataPlaneMetrics(
     limit: (limit) => void limits(limit).value++,
     record: () => void records.value++,
     recordSuppressed: () => void suppressed.value++,
+    linkFault: (side, code) => void linkFaults(side, code).value++,
     connectFailed: (code) => void connectFailures(code).value++,
     retried: (hop) => void retries(hop).value++,
     cut: (reason) => void cuts(reason).value++,

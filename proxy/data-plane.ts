@@ -13,6 +13,7 @@ import { createAuthorityParser } from './authority.ts';
 import { createBalancer } from './balance.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
+import { type LinkProtocol, linkProtocols } from './dial.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { isBanned, Peer } from './identity.ts';
@@ -41,6 +42,8 @@ export interface DataPlaneOptions {
   /** Throws `AUDIT_*` when decisions cannot be recorded and must be: the request is refused with it. By default they always can. */
   readonly assertRecording?: () => void;
   readonly limits?: Partial<Limits>;
+  /** What links to other proxies may speak, the better one first; HTTP/2 and HTTP/1.1 by default. */
+  readonly linkProtocols?: readonly LinkProtocol[];
   /** The longest that running exchanges may go on after `drain`. */
   readonly drainMs: number;
 }
@@ -93,6 +96,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   const upstreams = createUpstreams({
     app: o.app,
     limits,
+    linkProtocols: o.linkProtocols ?? linkProtocols,
     clock,
     turn,
     live,
@@ -101,6 +105,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     bans: () => view?.bans ?? noBans,
     onLimit: metrics.limit,
     onConnectFailed: metrics.connectFailed,
+    onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
   const plane: Plane = {
     app: o.app,
@@ -199,7 +204,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
     },
     async listen() {
-      const shared = { plane, log, isDraining: () => isDraining };
+      const shared = { plane, log, linkProtocols: o.linkProtocols ?? linkProtocols, isDraining: () => isDraining };
       const opening = await Promise.allSettled([
         listenInbound(o.inbound, shared),
         listenOutbound(o.outbound, shared),

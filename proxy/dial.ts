@@ -9,8 +9,14 @@ import { connectTls, type Identity, type SpiffeId, type TrustBundle, tlsClientPo
 import { fail } from './errors.ts';
 import { type Bans, Peer } from './identity.ts';
 
-/** The one protocol of the link so far. */
-export const linkProtocol = 'http/1.1';
+/** What the link may speak, the better one first. */
+export const linkProtocols = ['h2', 'http/1.1'] as const;
+export type LinkProtocol = (typeof linkProtocols)[number];
+
+/** What both ends agreed on; `undefined` when they agreed on nothing of ours. */
+export function linkProtocolOf({ alpnProtocol }: TLSSocket): LinkProtocol | undefined {
+  return linkProtocols.find((protocol) => protocol === alpnProtocol);
+}
 
 export interface DialOptions {
   readonly clock: Clock;
@@ -20,6 +26,7 @@ export interface DialOptions {
 export interface Dialled {
   readonly socket: Socket;
   readonly peer: Peer | undefined;
+  readonly protocol: LinkProtocol;
 }
 
 /** Throws `APP_CONNECT_FAILED` or `APP_TIMEOUT`. */
@@ -31,11 +38,12 @@ export async function dialApp(app: HostPort, o: DialOptions): Promise<Dialled> {
     onTimeout: () => fail('APP_CONNECT_FAILED', { endpoint, reason: `no connection within ${o.connectMs} ms` }),
     onError: (error) => fail('APP_CONNECT_FAILED', { endpoint, reason: reasonOf(error) }, { cause: error }),
   });
-  return { socket, peer: undefined };
+  return { socket, peer: undefined, protocol: 'http/1.1' };
 }
 
 export interface DialServiceOptions extends DialOptions {
   readonly expect: SpiffeId;
+  readonly protocols: readonly LinkProtocol[];
   readonly context: SecureContext;
   readonly identity: Identity;
   /** Of endpoints that are known by name. */
@@ -55,7 +63,7 @@ export async function dialService(to: HostPort, o: DialServiceOptions): Promise<
     ...to,
     lookup: o.lookup,
     secureContext: o.context,
-    ALPNProtocols: [linkProtocol],
+    ALPNProtocols: [...o.protocols],
     servername: '',
     allowHalfOpen: true,
   };
@@ -72,8 +80,7 @@ export async function dialService(to: HostPort, o: DialServiceOptions): Promise<
         : fail('UPSTREAM_CONNECT_FAILED', { service, endpoint, reason: reasonOf(error) }, { cause: error }),
   });
   try {
-    const peer = readServer(socket, o, now());
-    return { socket, peer };
+    return { socket, ...readServer(socket, o, now()) };
   } catch (thrown) {
     socket.destroy();
     throw wrong(thrown);
@@ -81,11 +88,12 @@ export async function dialService(to: HostPort, o: DialServiceOptions): Promise<
 }
 
 /** Reads the identity once more from the finished handshake, so that nothing rests on one callback alone. */
-function readServer(socket: TLSSocket, o: DialServiceOptions, now: number): Peer {
+function readServer(socket: TLSSocket, o: DialServiceOptions, now: number): Omit<Dialled, 'socket'> {
   const peer = Peer.read(socket, { bundle: o.bundle, bans: o.bans(), now });
   if (peer.uri !== o.expect.uri) throw new TypeError(`it is ${peer.uri}`);
-  if (socket.alpnProtocol !== linkProtocol) throw new TypeError('it does not speak the protocol of the mesh');
-  return peer;
+  const protocol = linkProtocolOf(socket);
+  if (!protocol) throw new TypeError('it speaks no protocol of the mesh');
+  return { peer, protocol };
 }
 
 function opened(

@@ -22,8 +22,8 @@ export const proxyErrors = {
   TLS_NOT_TLS: { message: 'the first bytes were not TLS', status: 400, retryable: false },
   TLS_VERSION_UNSUPPORTED: { message: 'the caller does not speak TLS 1.3', status: 400, retryable: false },
   TLS_ALPN_UNSUPPORTED: {
-    message: 'the caller does not offer http/1.1 by ALPN',
-    hint: 'offer the protocol http/1.1 in the TLS handshake',
+    message: 'the caller offers neither h2 nor http/1.1 by ALPN',
+    hint: 'offer the protocol h2 or http/1.1 in the TLS handshake',
     status: 400,
     retryable: false,
   },
@@ -39,10 +39,10 @@ export const proxyErrors = {
   TLS_NOT_READY: { message: 'this proxy has no valid identity or no trust bundle', status: 503, retryable: true },
   PEER_BANNED: { message: '{id} is banned', status: 403, retryable: false },
 
-  HTTP_REQUEST_INVALID: { message: 'the request is not valid HTTP/1.1: {reason}', status: 400, retryable: false },
+  HTTP_REQUEST_INVALID: { message: 'the request is not valid HTTP: {reason}', status: 400, retryable: false },
   HTTP_TARGET_INVALID: { message: 'the request target is refused: {reason}', status: 400, retryable: false },
   HTTP_HEADER_REFUSED: { message: 'the header {name} is refused: {reason}', status: 400, retryable: false },
-  HTTP_BODY_INVALID: { message: 'the request body is not valid HTTP/1.1: {reason}', status: 400, retryable: false },
+  HTTP_BODY_INVALID: { message: 'the request body is not valid HTTP: {reason}', status: 400, retryable: false },
   HTTP_URI_TOO_LONG: { message: 'the request target is longer than {limit} bytes', status: 414, retryable: false },
   HTTP_HEAD_TOO_LARGE: { message: 'the request head is larger than {limit}', status: 431, retryable: false },
   HTTP_VERSION_UNSUPPORTED: { message: 'only HTTP/1.1 and HTTP/1.0 are spoken here', status: 505, retryable: false },
@@ -99,7 +99,7 @@ export const proxyErrors = {
     retryable: true,
   },
   UPSTREAM_REPLY_INVALID: {
-    message: 'the answer of {service} is not valid HTTP/1.1: {reason}',
+    message: 'the answer of {service} is not valid HTTP: {reason}',
     status: 502,
     retryable: false,
   },

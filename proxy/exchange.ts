@@ -91,9 +91,12 @@ export class Exchange {
     return this.status !== undefined;
   }
 
-  /** Whether sending the same request a second time can do no harm: idempotent (RFC 9110 section 9.2.2) and nothing of a body is gone. */
-  get isRepeatable(): boolean {
-    return this.head.length === 0 && repeatable.has(this.head.method);
+  /**
+   * Whether it may be sent a second time: nothing of a body is gone, and either the other end said that it has not looked at it
+   * (RFC 9113 section 8.7) or doing it twice does no harm (RFC 9110 section 9.2.2).
+   */
+  #isRepeatable(untouched: 'surely' | 'perhaps'): boolean {
+    return this.head.length === 0 && (untouched === 'surely' || repeatable.has(this.head.method));
   }
 
   /**
@@ -190,12 +193,12 @@ export class Exchange {
     this.#settle?.('done');
   }
 
-  /** `untouched`: the upstream was a used connection that died before a byte of an answer came. */
-  responseFail(fault: PosternError, untouched: boolean): void {
+  /** `untouched`: `perhaps` when a used connection died before a byte of an answer came, `surely` when the other end did not take it. */
+  responseFail(fault: PosternError, untouched: 'surely' | 'perhaps' | undefined): void {
     if (this.hasAnswered) {
       this.isOver = true;
       this.downstream.abort(false);
-    } else if (untouched && this.isRepeatable && !this.isLastTry) return this.#settle?.('again');
+    } else if (untouched && this.#isRepeatable(untouched) && !this.isLastTry) return this.#settle?.('again');
     this.#settle?.(fault);
   }
 }

@@ -1,35 +1,66 @@
 // A request that another service sends to ours: identity -> head -> policy -> route -> application -> record. This decision is the one that
 // counts, whatever the calling side has decided. Nothing is sent to the application before it.
+
+import type { PosternError } from '#base/error';
 import { formatHostPort } from '#base/host-port';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
+import type { LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
+import type { Downstream } from './exchange.ts';
 import { factsOf } from './facts.ts';
 import { fieldsForApp, fieldsFromApp } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
+import { failLink } from './http2/errors.ts';
+import { Http2Downstream } from './http2/server.ts';
 import type { Peer } from './identity.ts';
 import type { Plane } from './plane.ts';
-import { canonicalHead } from './request-head.ts';
+import { canonicalHead, type RawHead } from './request-head.ts';
 import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
 
+export interface InboundOptions {
+  readonly plane: Plane;
+  readonly connection: Connection;
+  readonly caller: Peer;
+  readonly protocol: LinkProtocol;
+  /** The caller breaks the protocol or a bound of the connection, or is silent; called once at most. */
+  readonly onFault: (fault: PosternError) => void;
+}
+
 /** Serves every request that comes over one verified connection. */
-export function serveInbound(o: { plane: Plane; connection: Connection; caller: Peer }): void {
-  const heard: Heard = { ...o, hop: 'inbound' };
-  const { plane, connection } = o;
-  new Http1Downstream({
+export function serveInbound({ plane, connection, caller, protocol, onFault }: InboundOptions): void {
+  const heard: Heard = { plane, connection, caller, hop: 'inbound' };
+  const shared = {
     connection,
     limits: plane.limits,
     monotonic: () => plane.clock.monotonic(),
-    onRequest: (raw, downstream) => {
+    onRequest(raw: RawHead, downstream: Downstream) {
       const head = canonicalHead(raw, plane);
       const exchange = createExchange(heard, { head, downstream, responseFields: fieldsFromApp });
       void serve(heard, exchange, inbound);
       return exchange;
     },
-    onInvalid: (fault, downstream) => refuseInvalid(heard, fault, downstream),
+    onInvalid: (fault: PosternError, downstream: Downstream) => refuseInvalid(heard, fault, downstream),
     onClosed: () => undefined,
-    onLimit: (limit) => plane.metrics.limit(limit),
+    onLimit: (limit: string) => plane.metrics.limit(limit),
+  };
+  if (protocol === 'http/1.1') {
+    new Http1Downstream(shared);
+    return;
+  }
+  let isTold = false;
+  const tell = (fault: PosternError): void => {
+    if (!isTold) onFault(fault);
+    isTold = true;
+  };
+  new Http2Downstream({
+    ...shared,
+    onLimit(limit) {
+      plane.metrics.limit(limit);
+      if (limit === 'http2-streams') tell(failLink('HTTP2_FLOOD', { reason: 'it opens too many streams at a time' }));
+    },
+    onFault: tell,
   });
 }
 

@@ -8,7 +8,7 @@ import { formatHostPort, type HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import { tlsServerPolicy } from '#spiffe';
 import { Connection } from './connection.ts';
-import { linkProtocol } from './dial.ts';
+import { type LinkProtocol, linkProtocolOf } from './dial.ts';
 import { fail } from './errors.ts';
 import { noteFault, openRecord } from './exchange-record.ts';
 import { lifeOf, Peer } from './identity.ts';
@@ -32,6 +32,7 @@ export interface InboundListener extends Listener {
 export interface ListenOptions {
   readonly plane: Plane;
   readonly log: Log;
+  readonly linkProtocols: readonly LinkProtocol[];
   readonly isDraining: () => boolean;
 }
 
@@ -56,11 +57,15 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
   const handshakes = createHandshakes<Socket>({ limit: limits.handshakes, monotonic: () => plane.clock.monotonic() });
   const shed = new WeakSet<Socket>();
   const shares = createShares({ most: limits.peerConnections });
-  const refuse = createRefuser(plane);
+  const note = createNote(plane);
+  const refuse = (fault: PosternError, remote: string, id = plane.nextId()): void => {
+    plane.metrics.refused(fault.code);
+    note(fault, { id, remote, peer: undefined });
+  };
   const tls = createTlsServer({
     ...tlsServerPolicy,
     handshakeTimeout: limits.handshakeMs,
-    ALPNProtocols: [linkProtocol],
+    ALPNProtocols: [...o.linkProtocols],
   });
   // Not half-open: the end of a caller in its handshake would not be seen.
   const raw = createServer({ noDelay: true }, (socket) => {
@@ -112,7 +117,8 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
       // A proxy that could not renew hears of no ban either: what it would decide is out of date.
       if (!view || !identity || identity.notAfter <= now) throw fail('TLS_NOT_READY');
       const caller = Peer.read(socket, { bundle: view.bundle, bans: view.bans, now });
-      if (socket.alpnProtocol !== linkProtocol) throw fail('TLS_ALPN_UNSUPPORTED');
+      const protocol = linkProtocolOf(socket);
+      if (!protocol) throw fail('TLS_ALPN_UNSUPPORTED');
       const giveBack = shares.take(caller.uri);
       if (!giveBack) {
         plane.metrics.limit('peer-connections');
@@ -122,7 +128,11 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
       connection.peer = { id: caller.uri, serial: caller.serial };
       Object.assign(connection, lifeOf(now, caller, identity));
       plane.metrics.connection('inbound');
-      serveInbound({ plane, connection, caller });
+      const onFault = (fault: PosternError): void => {
+        plane.metrics.linkFault('inbound', fault.code);
+        note(fault, connection);
+      };
+      serveInbound({ plane, connection, caller, protocol, onFault });
       if (o.isDraining()) connection.retire();
     } catch (thrown) {
       const fault = isPosternError(thrown) ? thrown : fail('PROXY_FAULT', { reason: messageOf(thrown) });
@@ -159,12 +169,14 @@ function rawOf(socket: TLSSocket): Socket | undefined {
   return (socket as TLSSocket & { _parent?: Socket })._parent;
 }
 
-/** Counts every refusal and records them, at most so many in one second. */
-function createRefuser(plane: Plane): (fault: PosternError, remote: string, connection?: string) => void {
+/** Where a connection came from and, once that is known, from whom. */
+type Noted = Pick<Connection, 'id' | 'remote' | 'peer'>;
+
+/** Records what went wrong with connections, at most so many in one second. */
+function createNote(plane: Plane): (fault: PosternError, connection: Noted) => void {
   let windowStart = 0;
   let inWindow = 0;
-  return (fault, remote, connection = plane.nextId()) => {
-    plane.metrics.refused(fault.code);
+  return (fault, { id, remote, peer }) => {
     const now = plane.clock.monotonic();
     if (now - windowStart >= 1_000) {
       windowStart = now;
@@ -179,9 +191,10 @@ function createRefuser(plane: Plane): (fault: PosternError, remote: string, conn
       instance: plane.instance,
       service,
       at: plane.clock.now(),
-      connection,
+      connection: id,
       remote,
       to: service,
+      peer: peer && { uri: peer.id, serial: peer.serial },
     });
     noteFault(record, fault.code);
     if (fault.code === 'PEER_BANNED') {

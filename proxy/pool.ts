@@ -1,9 +1,11 @@
-// Connections to one place under one identity, used again while they are good. Bounded both in connections and in who waits for one, shared
-// fairly among callers; never shared with another pool, so never with another identity.
+// Connections to the application, used again while they are good. Bounded both in connections and in who waits for one, shared
+// fairly among callers; those to other proxies are in link-pool.ts.
 
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
+import type { Exchange, Upstream } from './exchange.ts';
 import type { Http1Upstream } from './http1/upstream.ts';
+import type { FieldList } from './request-head.ts';
 import { createPlaces } from './shares.ts';
 import { createWaiting } from './waiting.ts';
 
@@ -14,7 +16,7 @@ export interface PoolOptions {
   readonly pendingMs: number;
   readonly idleMs: number;
   /** Makes a new connection; `idle` and `gone` of the pool are its `onIdle` and `onGone`. */
-  readonly dial: (pool: Pool) => Promise<Http1Upstream>;
+  readonly dial: (pool: AppPool) => Promise<Http1Upstream>;
   readonly overloaded: () => PosternError;
   readonly onLimit: (limit: string) => void;
 }
@@ -26,7 +28,23 @@ export interface TakeOptions {
   readonly caller?: string | undefined;
 }
 
+/** A place for one exchange on a connection: call exactly one of both, at once. */
+export interface Place {
+  /** Sends the head; the body follows by `data` and `end` unless the head says that there is none. */
+  start(exchange: Exchange, fields: FieldList): Upstream;
+  /** It is not needed after all. */
+  release(): void;
+}
+
 export interface Pool {
+  /** A place to send one exchange now. Rejects with why there is none. */
+  take(o?: TakeOptions): Promise<Place> | Place;
+  /** Nothing new is kept: connections close when the exchanges end that they carry. */
+  retire(): void;
+}
+
+/** Connections that carry one exchange at a time, as applications take them. */
+export interface AppPool extends Pool {
   /** A connection that can carry one exchange now. Rejects with why there is none. */
   take(o?: TakeOptions): Promise<Http1Upstream> | Http1Upstream;
   /** The connection can carry another exchange. */
@@ -39,7 +57,7 @@ export interface Pool {
 
 const limitNames = { full: 'pool-pending', share: 'pool-share', time: 'pool-pending-time' } as const;
 
-export function createPool(o: PoolOptions): Pool {
+export function createPool(o: PoolOptions): AppPool {
   const idle: Http1Upstream[] = [];
   /** For whom each busy connection works. */
   const users = new Map<Http1Upstream, string | undefined>();
@@ -96,7 +114,7 @@ export function createPool(o: PoolOptions): Pool {
   };
   const serve = (make: (caller: string | undefined) => Http1Upstream | Promise<Http1Upstream>): boolean =>
     waiting.serve({ may: places.has, holds: places.heldBy, make });
-  const pool: Pool = {
+  const pool: AppPool = {
     get size() {
       return size;
     },

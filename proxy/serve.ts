@@ -109,22 +109,22 @@ export function admit(
   return verdict;
 }
 
-/** Sends the request over a connection of `pool`; on a connection that was dead already, once more over a new one. */
+/** Sends the request over a connection of `pool`; when that has not taken it, once more over a new one. */
 export async function send({ heard, exchange }: Running, pool: Pool, fields: FieldList): Promise<void> {
   // Callers share the application's connections; the way out has one caller, our own application.
   const caller = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
-  let upstream = pool.take({ caller });
+  let taken = pool.take({ caller });
   for (;;) {
-    const ready = upstream instanceof Promise ? await upstream : upstream;
+    const place = taken instanceof Promise ? await taken : taken;
     const { stopped } = exchange;
     if (stopped) {
-      pool.idle(ready);
+      place.release();
       throw stopped;
     }
-    if ((await exchange.relay((events) => ready.start(events, fields))) === 'done') return;
+    if ((await exchange.relay((events) => place.start(events, fields))) === 'done') return;
     heard.plane.metrics.retried(heard.hop);
     exchange.isLastTry = true;
-    upstream = pool.take({ fresh: true, caller });
+    taken = pool.take({ fresh: true, caller });
   }
 }
 

@@ -6,14 +6,17 @@ import type { PosternError } from '#base/error';
 import type { HostPort } from '#base/host-port';
 import type { Identity, TrustBundle } from '#spiffe';
 import { Connection, type Turn } from './connection.ts';
-import { type Dialled, dialApp, dialService } from './dial.ts';
+import { type Dialled, dialApp, dialService, type LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import { Http1Upstream, type UpstreamFault } from './http1/upstream.ts';
+import { Http2Upstream } from './http2/client.ts';
+import { defaultLinkLimits } from './http2/limits.ts';
 import { type Bans, lifeOf } from './identity.ts';
 import type { Limits } from './limits.ts';
+import { type Carrier, type CarrierEvents, createLinkPool } from './link-pool.ts';
 import type { LiveConnections } from './live.ts';
 import { createLookup } from './names.ts';
-import { createPool, type Pool } from './pool.ts';
+import { type AppPool, createPool, type Pool } from './pool.ts';
 import type { Destination, Endpoint } from './route.ts';
 
 /** With what new connections are made: replaced whole, never changed. */
@@ -28,6 +31,7 @@ export interface Credentials {
 export interface UpstreamsOptions {
   readonly app: HostPort;
   readonly limits: Limits;
+  readonly linkProtocols: readonly LinkProtocol[];
   readonly clock: Clock;
   readonly turn: Turn;
   readonly live: LiveConnections;
@@ -36,6 +40,8 @@ export interface UpstreamsOptions {
   readonly bans: () => Bans;
   readonly onLimit: (limit: string) => void;
   readonly onConnectFailed: (code: string) => void;
+  /** The other end of a link broke the protocol, or is silent. */
+  readonly onLinkFault: (code: string) => void;
 }
 
 export interface Upstreams {
@@ -65,30 +71,59 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     }
   };
 
-  const upstreamOn = (
-    dialled: Dialled,
-    pool: Pool,
-    hop: { identity: Identity; service: string } | undefined,
-  ): Http1Upstream => {
-    const connection = new Connection({
-      id: o.nextId(),
-      socket: dialled.socket,
-      turn: o.turn,
-      bufferBytes: limits.bufferBytes,
-    });
-    if (dialled.peer && hop) {
-      connection.peer = { id: dialled.peer.uri, serial: dialled.peer.serial };
-      Object.assign(connection, lifeOf(clock.now(), dialled.peer, hop.identity));
-    }
+  const connectionOn = ({ socket }: Dialled): Connection =>
+    new Connection({ id: o.nextId(), socket, turn: o.turn, bufferBytes: limits.bufferBytes });
+  const shared = { limits, monotonic: () => clock.monotonic() };
+
+  const appOn = (dialled: Dialled, pool: AppPool): Http1Upstream => {
+    const connection = connectionOn(dialled);
     o.live.add(connection, 'upstream');
     return new Http1Upstream({
+      ...shared,
       connection,
-      limits,
-      responseMs: limits.responseMs + (hop ? outboundGraceMs : 0),
-      monotonic: () => clock.monotonic(),
-      faultOf: hop ? (fault) => serviceFault(fault, hop.service) : appFault,
+      responseMs: limits.responseMs,
+      faultOf: appFault,
       onIdle: (upstream, ms) => pool.idle(upstream, ms),
       onGone: (upstream) => pool.gone(upstream),
+    });
+  };
+  const linkOn = (
+    dialled: Dialled,
+    { onRoom, onGone }: CarrierEvents,
+    hop: { identity: Identity; service: string },
+  ): Carrier => {
+    const connection = connectionOn(dialled);
+    const { peer, protocol } = dialled;
+    if (peer) {
+      connection.peer = { id: peer.uri, serial: peer.serial };
+      Object.assign(connection, lifeOf(clock.now(), peer, hop.identity));
+    }
+    o.live.add(connection, 'upstream');
+    const options = {
+      ...shared,
+      connection,
+      responseMs: limits.responseMs + outboundGraceMs,
+      faultOf: (fault: UpstreamFault) => serviceFault(fault, hop.service),
+      onGone,
+    };
+    if (protocol === 'h2')
+      return new Http2Upstream({
+        ...options,
+        scheme: 'https',
+        idleMs: limits.poolIdleMs,
+        onRoom,
+        onLimit: o.onLimit,
+        onFault: (fault) => o.onLinkFault(fault.code),
+      });
+    return new Http1Upstream({
+      ...options,
+      onIdle(upstream, announcedMs = Number.POSITIVE_INFINITY) {
+        // A second less than the server says, so that we close first.
+        const ms = Math.min(limits.poolIdleMs, announcedMs - 1_000);
+        if (ms <= 0) return upstream.retire();
+        connection.deadline = clock.monotonic() + ms;
+        onRoom();
+      },
     });
   };
   const counted = async (dialling: Promise<Dialled>): Promise<Dialled> => {
@@ -108,14 +143,22 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     onLimit: o.onLimit,
   };
   const createServicePool = ({ id }: Destination, endpoint: Endpoint, credentials: Credentials): Pool =>
-    createPool({
+    createLinkPool({
       ...bounds,
-      idleMs: limits.poolIdleMs,
+      expected: o.linkProtocols[0] === 'h2' ? defaultLinkLimits.streams : 1,
       overloaded: () => fail('UPSTREAM_OVERLOADED', { service: id.uri }),
-      dial: async (pool) => {
-        const options = { ...credentials, expect: id, bans: o.bans, clock, connectMs: limits.connectMs, lookup };
+      dial: async (events) => {
+        const options = {
+          ...credentials,
+          expect: id,
+          protocols: o.linkProtocols,
+          bans: o.bans,
+          clock,
+          connectMs: limits.connectMs,
+          lookup,
+        };
         const dialled = await counted(dialService({ host: endpoint.host, port: endpoint.port }, options));
-        return upstreamOn(dialled, pool, { identity: credentials.identity, service: id.uri });
+        return linkOn(dialled, events, { identity: credentials.identity, service: id.uri });
       },
     });
 
@@ -124,8 +167,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       ...bounds,
       idleMs: limits.appIdleMs,
       overloaded: () => fail('APP_OVERLOADED'),
-      dial: async (pool) =>
-        upstreamOn(await counted(dialApp(o.app, { clock, connectMs: limits.connectMs })), pool, undefined),
+      dial: async (pool) => appOn(await counted(dialApp(o.app, { clock, connectMs: limits.connectMs })), pool),
     }),
     service(destination, endpoint) {
       const credentials = o.credentials();

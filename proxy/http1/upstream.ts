@@ -63,6 +63,16 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     return !this.#exchange && !this.#isGone && !this.connection.isClosed && !this.connection.isRetired;
   }
 
+  /** How many exchanges it could carry now: one or none. */
+  get room(): number {
+    return this.isIdle ? 1 : 0;
+  }
+
+  /** Nothing is to be sent over it just now. */
+  release(): void {
+    this.#o.onIdle(this, undefined);
+  }
+
   /** Sends the head; the body follows by `data` and `end` unless the head says that there is none. */
   start(exchange: Exchange, fields: FieldList): this {
     const { head } = exchange;
@@ -274,7 +284,8 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     this.#exchange = undefined;
     this.#leave();
     this.connection.cut();
-    exchange?.responseFail(this.#o.faultOf(fault), fault.kind === 'closed' && this.#wasUsed && !this.#hasAnswered);
+    const isUntouched = fault.kind === 'closed' && this.#wasUsed && !this.#hasAnswered;
+    exchange?.responseFail(this.#o.faultOf(fault), isUntouched ? 'perhaps' : undefined);
   }
 
   #leave(): void {

@@ -68,7 +68,7 @@ export class Http2Upstream implements LinkRole {
   get room(): number {
     const { link } = this;
     if (link.isLeaving || link.isOver || link.connection.isClosed) return 0;
-    return Math.max(0, link.peer.streams - link.streams.size);
+    return link.isFull ? 0 : Math.max(0, link.peer.streams - link.streams.size);
   }
 
   /** Requests that run. */
@@ -253,19 +253,19 @@ class ClientStream extends LinkStream implements Upstream {
     const isUsed = !this.#hasAnswered && invalid === undefined && this.link.hasServed && this.link.isOver;
     this.#fail(
       invalid === undefined ? { kind: 'closed' } : { kind: 'invalid', reason: invalid },
-      isUntouched || isUsed,
+      isUntouched ? 'surely' : isUsed ? 'perhaps' : undefined,
     );
   }
 
   onMalformed(reason: string): void {
     this.isBroken = true;
     this.reset(errorCode.protocol);
-    this.#fail({ kind: 'invalid', reason }, false);
+    this.#fail({ kind: 'invalid', reason });
   }
 
   onOverflow(): void {
     this.reset(errorCode.flowControl);
-    this.#fail({ kind: 'invalid', reason: 'it opens a window too far' }, false);
+    this.#fail({ kind: 'invalid', reason: 'it opens a window too far' });
   }
 
   protected onOverdue(what: 'stalled' | 'idle'): void {
@@ -279,13 +279,13 @@ class ClientStream extends LinkStream implements Upstream {
 
   #timeOut(ms: number): void {
     this.reset(errorCode.cancel);
-    this.#fail({ kind: 'timeout', ms }, false);
+    this.#fail({ kind: 'timeout', ms });
   }
 
-  #fail(fault: UpstreamFault, isUntouched: boolean): void {
+  #fail(fault: UpstreamFault, untouched?: 'surely' | 'perhaps'): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.discard();
-    exchange?.responseFail(this.#faultOf(fault), isUntouched);
+    exchange?.responseFail(this.#faultOf(fault), untouched);
   }
 }

@@ -41,7 +41,7 @@ export interface LinkLimits {
 
 export const defaultLinkLimits: LinkLimits = {
   streams: 100,
-  streamWindow: 262_144,
+  streamWindow: 131_072,
   mostStreamWindow: 4_194_304,
   connectionWindow: 16_777_216,
   frameBytes: 16_384,

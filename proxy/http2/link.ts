@@ -125,6 +125,13 @@ export class Link implements ConnectionHandler {
     return this.outgoing.out.queued + this.connection.socket.writableLength > this.bounds.bufferBytes + clogBytes;
   }
 
+  /** Most of what may come has come and is not read, or nothing more may go: whatever is added here would wait. */
+  get isFull(): boolean {
+    const { connectionWindow } = this.limits;
+    if ((connectionWindow - this.receiveWindow - this.#taken) * 2 > connectionWindow) return true;
+    return this.outgoing.sendWindow <= 0 && this.waiting.size > 0;
+  }
+
   // What the connection says.
 
   read(bytes: Buffer): void {
@@ -142,8 +149,9 @@ export class Link implements ConnectionHandler {
   ended(): void {
     if (this.isOver) return;
     this.leave();
-    this.#loseAll();
+    // Over before its streams hear of it: they ask.
     this.#finish();
+    this.#loseAll();
   }
 
   closed(): void {

@@ -10,6 +10,7 @@ import { createMetrics, type Metrics } from '#base/metrics';
 import { formatBundle, type Identity, parseSpiffeId, tlsClientPolicy, tlsContext } from '#spiffe';
 import type { PolicyRule, ServiceEntry, Snapshot } from '#wire';
 import { type Addresses, createDataPlane, type DataPlane } from '../../proxy/data-plane.ts';
+import type { LinkProtocol } from '../../proxy/dial.ts';
 import type { RecordDraft } from '../../proxy/exchange-record.ts';
 import type { Limits } from '../../proxy/limits.ts';
 import { createTestPki, type TestPki } from './pki.ts';
@@ -92,6 +93,7 @@ export interface ProxyOptions {
   readonly upstreams?: readonly string[];
   readonly drainMs?: number;
   readonly assertRecording?: () => void;
+  readonly linkProtocols?: readonly LinkProtocol[];
   /** Without a first snapshot. */
   readonly bare?: boolean;
 }
@@ -114,6 +116,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     random: Math.random,
     drainMs: o.drainMs ?? 1_000,
     ...(o.limits && { limits: o.limits }),
+    ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
     ...(o.assertRecording && { assertRecording: o.assertRecording }),
     record: (record) => {
       records.push(record);
@@ -184,12 +187,19 @@ export interface PairOptions {
   readonly clock?: Clock;
   readonly upstreams?: readonly string[];
   readonly drainMs?: number;
+  /** What both sides may speak to each other. */
+  readonly linkProtocols?: readonly LinkProtocol[];
 }
 
 /** `web` calls `payments`, which may unless rules say otherwise. */
 export async function startPair(o: PairOptions): Promise<Pair> {
   const pki = createTestPki();
-  const shared = { pki, ...(o.clock && { clock: o.clock }), ...(o.drainMs !== undefined && { drainMs: o.drainMs }) };
+  const shared = {
+    pki,
+    ...(o.clock && { clock: o.clock }),
+    ...(o.drainMs !== undefined && { drainMs: o.drainMs }),
+    ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+  };
   const payments = await startProxy({
     ...shared,
     service: 'payments',

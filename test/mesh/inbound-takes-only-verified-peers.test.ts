@@ -92,7 +92,7 @@ describe('protocol', () => {
 
   test.each([
     ['no ALPN', [], 'TLS_ALPN_UNSUPPORTED'],
-    ['h2 only', ['-alpn', 'h2'], 'TLS_ALPN_UNSUPPORTED'],
+    ['h2c only', ['-alpn', 'h2c'], 'TLS_ALPN_UNSUPPORTED'],
     [
       '60 protocols, none of them ours',
       ['-alpn', Array.from({ length: 60 }, (_, index) => `p${index}`).join(',')],

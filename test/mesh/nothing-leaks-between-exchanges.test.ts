@@ -32,17 +32,27 @@ describe('nothing leaks between exchanges', () => {
     await again.until(/first/);
   });
 
-  test('no more wait for a connection than may, and none longer', async () => {
+  test.each([
+    ['http/1.1', 'to the other proxy', 'UPSTREAM_OVERLOADED'],
+    ['h2', 'to the application', 'APP_OVERLOADED'],
+  ] as const)('no more wait for a connection than may, and none longer: over %s %s', async (protocol, _, code) => {
     const app = await startApp((_, response) => void response.write('first'));
-    const { web } = await startPair({ app, webLimits: { poolConnections: 1, poolPending: 1, poolPendingMs: 200 } });
+    const limits = { poolConnections: 1, poolPending: 1, poolPendingMs: 200 };
+    const isLink = code === 'UPSTREAM_OVERLOADED';
+    const { web, payments } = await startPair({
+      app,
+      linkProtocols: [protocol],
+      ...(isLink ? { webLimits: limits } : { paymentsLimits: limits }),
+    });
     const running = await openRaw(web.addresses.outbound.port);
     running.send(get());
     await running.until(/first/);
     const answers = await Promise.all([call(web), call(web)]);
     expect(answers.map(({ status }) => status)).toEqual([503, 503]);
-    expect(answers[0].json().error.code).toBe('UPSTREAM_OVERLOADED');
-    expect(web.metrics.render()).toContain('postern_limits_total{limit="pool-pending"} 1');
-    expect(web.metrics.render()).toContain('postern_limits_total{limit="pool-pending-time"} 1');
+    expect(answers[0].json().error.code).toBe(code);
+    const metrics = (isLink ? web : payments).metrics.render();
+    expect(metrics).toContain('postern_limits_total{limit="pool-pending"} 1');
+    expect(metrics).toContain('postern_limits_total{limit="pool-pending-time"} 1');
   });
 
   test('a local connection that outlives a certificate speaks with the new one', async () => {

@@ -184,7 +184,7 @@ describe('responses to nghttp2', () => {
     const [, client] = await start((exchange) => {
       exchange.responseHead(head(200));
       exchange.responseData(Buffer.from('half of i'));
-      setImmediate(() => exchange.responseFail(new Error('gone') as never, false));
+      setImmediate(() => exchange.responseFail(new Error('gone') as never, undefined));
       return echoNothing;
     });
     const got = await fetch(client, {});
