@@ -133,10 +133,16 @@ export class Connection {
   /** Sends what is queued and the end of our side. The caller keeps reading (and dropping) until the other side ends or a deadline. */
   finish(): void {
     if (this.#isFinishing || this.isClosed) return;
+    this.halfClose();
+    this.socket.resume();
+  }
+
+  /** Sends what is queued and the end of our side; the other side may go on. */
+  halfClose(): void {
+    if (this.#isFinishing || this.isClosed) return;
     this.flush();
     this.#isFinishing = true;
     this.socket.end();
-    this.socket.resume();
   }
 
   /** Ends it now, unsent bytes included, so that the other side cannot take what it got for the whole. */
