@@ -65,7 +65,7 @@ async function runPostern({ side, bundle, to }: Start, identity: Identity): Prom
   const loopback = { host: '127.0.0.1', port: 0 };
   let records = 0;
   const plane = createDataPlane({
-    app: { host: '127.0.0.1', port: to },
+    app: { host: '127.0.0.1', port: to, protocol: 'http' },
     inbound: loopback,
     outbound: loopback,
     upstreams: [],

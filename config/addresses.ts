@@ -6,6 +6,21 @@ export function hostPort(rules: { readonly description?: string; readonly defaul
   return s.string({ pattern: hostPortPattern, title: 'HOST:PORT', maxLength: 300, ...rules });
 }
 
+/** An address with the name of what is spoken there before it, when that is not the first of `protocols`. */
+export function protocolAddress(
+  protocols: readonly [string, ...string[]],
+  rules: { readonly description?: string; readonly default?: string } = {},
+): Schema<string> {
+  const pattern = `^(?:(?:${protocols.join('|')})://)?${hostPortPattern.slice(1)}`;
+  const title = `HOST:PORT, or ${protocols.slice(1).join('://HOST:PORT or ')}://HOST:PORT`;
+  return s.string({ pattern, title, maxLength: 300, ...rules });
+}
+
+/** HOST:PORT of such an address. */
+export function bareAddress(address: string): string {
+  return address.replace(/^[a-z0-9]+:\/\//, '');
+}
+
 /** True for an address that cannot be connected to. */
 export function isAnyPort(address: string): boolean {
   return parseHostPort(address)?.port === 0;

@@ -1,7 +1,7 @@
 // The settings of a sidecar. Loaded by sidecars: never import anything large here.
 import { durationPattern } from '#base/duration';
 import { s } from '#base/schema';
-import { clash, hostPort, isAnyPort, isLocal } from './addresses.ts';
+import { bareAddress, clash, hostPort, isAnyPort, isLocal, protocolAddress } from './addresses.ts';
 import { loggingSettings } from './logging.ts';
 import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
 
@@ -17,9 +17,14 @@ export const sidecarSettings = {
   tokenFile: optionalSetting(s.string({ maxLength: 4_096, description: 'a file that holds the join token' }), {
     value: 'FILE',
   }),
-  app: setting(hostPort({ default: '127.0.0.1:8080', description: 'the application that inbound requests go to' }), {
-    value: 'HOST:PORT',
-  }),
+  app: setting(
+    protocolAddress(['http', 'h2c', 'tcp'], {
+      default: '127.0.0.1:8080',
+      description:
+        'the application that inbound requests go to: HTTP/1.1, or h2c:// before it for HTTP/2 and gRPC, tcp:// for anything else',
+    }),
+    { value: '[PROTOCOL://]HOST:PORT' },
+  ),
   inbound: setting(hostPort({ default: '0.0.0.0:15008', description: 'where peers connect, by mTLS' }), {
     value: 'HOST:PORT',
   }),
@@ -35,11 +40,11 @@ export const sidecarSettings = {
     value: 'HOST:PORT',
   }),
   upstreams: setting(
-    s.record(hostPort(), {
+    s.record(protocolAddress(['http', 'tcp']), {
       maxProperties: 256,
-      description: 'a port of its own for a called service; may be repeated',
+      description: 'a port of its own for a called service, tcp:// before it for one that is not HTTP; may be repeated',
     }),
-    { value: 'NAME=HOST:PORT', flag: 'upstream' },
+    { value: 'NAME=[tcp://]HOST:PORT', flag: 'upstream' },
   ),
   admin: setting(hostPort({ default: '127.0.0.1:15000', description: 'the read-only admin page' }), {
     value: 'HOST:PORT',
@@ -124,7 +129,7 @@ function keepsOutboundHome({
   upstreams = {},
   unsafeOutboundNonLoopback,
 }: SidecarSettings): string | undefined {
-  const open = [outbound, ...Object.values(upstreams)].find((address) => !isLocal(address));
+  const open = [outbound, ...Object.values(upstreams).map(bareAddress)].find((address) => !isLocal(address));
   return open === undefined || unsafeOutboundNonLoopback
     ? undefined
     : `whoever reaches ${open} could call with this service's identity: use 127.0.0.1, or add --unsafe-outbound-non-loopback`;
@@ -136,7 +141,7 @@ function listensOnceEach({ inbound, outbound, admin, metrics, upstreams = {} }: 
     ['--outbound', outbound],
     ['--admin', admin],
     ['--metrics', metrics],
-    ...Object.entries(upstreams).map(([name, address]) => [`--upstream ${name}`, address] as const),
+    ...Object.entries(upstreams).map(([name, address]) => [`--upstream ${name}`, bareAddress(address)] as const),
   ]);
   return two && `${two[0]} and ${two[1]} want the same port`;
 }

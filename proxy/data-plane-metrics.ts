@@ -14,7 +14,7 @@ export interface DataPlaneMetrics {
   recordSuppressed(): void;
   connectFailed(code: string): void;
   /** The other end of an HTTP/2 connection broke the protocol or a bound. */
-  linkFault(side: 'inbound' | 'upstream', code: string): void;
+  linkFault(side: 'inbound' | 'outbound' | 'upstream', code: string): void;
   retried(hop: Hop): void;
   cut(reason: string): void;
   /** One decision was asked of casbin too. */

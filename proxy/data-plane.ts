@@ -9,6 +9,7 @@ import type { Metrics } from '#base/metrics';
 import { compileProgram, createTokenVerifier, type Program, selfChecked } from '#policy';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
+import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBalancer } from './balance.ts';
 import { createTurn } from './connection.ts';
@@ -20,17 +21,18 @@ import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { type InboundListener, type Listener, listenInbound, listenOutbound } from './listen.ts';
 import { createLive } from './live.ts';
+import type { UpstreamPort } from './outbound.ts';
 import type { Plane, View } from './plane.ts';
 import { buildRoutes } from './route.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
 export interface DataPlaneOptions {
   /** The application beside this proxy. */
-  readonly app: HostPort;
+  readonly app: AppAddress;
   readonly inbound: HostPort;
   readonly outbound: HostPort;
-  /** Ports of their own for services by name (their SPIFFE path). */
-  readonly upstreams: readonly { readonly name: string; readonly listen: HostPort }[];
+  /** Ports of their own for services by name (their SPIFFE path), and what callers speak there. */
+  readonly upstreams: readonly UpstreamPort[];
   readonly instance: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -208,7 +210,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       const opening = await Promise.allSettled([
         listenInbound(o.inbound, shared),
         listenOutbound(o.outbound, shared),
-        ...o.upstreams.map(({ name, listen }) => listenOutbound(listen, { ...shared, service: name })),
+        ...o.upstreams.map((port) => listenOutbound(port.listen, { ...shared, port })),
       ]);
       const refused = opening.find((one) => one.status === 'rejected');
       const opened = opening.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));

@@ -121,7 +121,13 @@ export const proxyErrors = {
     retryable: true,
   },
   APP_REPLY_INVALID: {
-    message: 'the answer of the application is not valid HTTP/1.1: {reason}',
+    message: 'the answer of the application is not valid HTTP: {reason}',
+    status: 502,
+    retryable: false,
+  },
+  APP_PROTOCOL_WRONG: {
+    message: 'the application of {service} speaks {protocol}, and the request was for {wanted}',
+    hint: 'call a TCP service by a port of its own (--upstream NAME=tcp://HOST:PORT) or by CONNECT, any other by HTTP',
     status: 502,
     retryable: false,
   },

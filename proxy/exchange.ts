@@ -27,9 +27,15 @@ export interface Downstream {
    */
   abort(atOnce: boolean): void;
   pauseRequest(): void;
-  /** Also begins the body: nothing of it is read before. */
+  /** Also begins the body: nothing of it is read before. Nor are the bytes of a tunnel, which begin with the positive answer. */
   resumeRequest(): void;
 }
+
+/** What went wrong on the way up; the pool's owner words it for its hop. */
+export type UpstreamFault =
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'timeout'; readonly ms: number }
+  | { readonly kind: 'invalid'; readonly reason: string };
 
 /** The called side of one exchange. Its head has been sent. */
 export interface Upstream {
@@ -71,6 +77,9 @@ export class Exchange {
   #upstream: Upstream | undefined;
   #settle: ((outcome: 'done' | 'again' | PosternError) => void) | undefined;
   #requestEnded: boolean;
+  /** The tunnel that was asked for is there: both directions end by themselves, and the exchange with the second one. */
+  #isTunnel = false;
+  #responseEnded = false;
   #fault: PosternError | undefined;
 
   constructor({ head, downstream, responseFields, monotonic }: ExchangeOptions) {
@@ -92,11 +101,14 @@ export class Exchange {
   }
 
   /**
-   * Whether it may be sent a second time: nothing of a body is gone, and either the other end said that it has not looked at it
+   * Whether it may be sent a second time: nothing of a body or a tunnel is gone, and either the other end said that it has not looked at it
    * (RFC 9113 section 8.7) or doing it twice does no harm (RFC 9110 section 9.2.2).
    */
   #isRepeatable(untouched: 'surely' | 'perhaps'): boolean {
-    return this.head.length === 0 && (untouched === 'surely' || repeatable.has(this.head.method));
+    return (
+      (this.head.length === 0 || this.head.tunnel !== undefined) &&
+      (untouched === 'surely' || repeatable.has(this.head.method))
+    );
   }
 
   /**
@@ -115,7 +127,7 @@ export class Exchange {
       };
       this.sentAt = this.#monotonic();
       this.#upstream = start(this);
-      if (!this.#requestEnded) this.downstream.resumeRequest();
+      if (this.#mayResume) this.downstream.resumeRequest();
     });
   }
 
@@ -152,6 +164,7 @@ export class Exchange {
   requestEnd(trailers: FieldList): void {
     this.#requestEnded = true;
     this.#upstream?.end(trailers);
+    if (this.#responseEnded) this.#done();
   }
 
   /** The caller is gone, or its body is not valid. */
@@ -169,7 +182,7 @@ export class Exchange {
   }
 
   upstreamReady(): void {
-    if (!this.#requestEnded) this.downstream.resumeRequest();
+    if (this.#mayResume) this.downstream.resumeRequest();
   }
 
   responseInform(head: ResponseHead): void {
@@ -179,7 +192,9 @@ export class Exchange {
   responseHead(head: ResponseHead): void {
     this.status = head.status;
     this.answeredAt = this.#monotonic();
+    this.#isTunnel = isAccepted(this.head, head.status);
     this.downstream.head({ ...head, fields: this.#responseFields(head.fields) });
+    if (this.#isTunnel && this.#upstream) this.downstream.resumeRequest();
   }
 
   responseData(bytes: Buffer): void {
@@ -188,9 +203,19 @@ export class Exchange {
   }
 
   responseEnd(trailers: FieldList): void {
-    this.isOver = true;
+    this.#responseEnded = true;
+    if (!this.#isTunnel || this.#requestEnded) this.isOver = true;
     this.downstream.end(trailers);
+    if (this.isOver) this.#done();
+  }
+
+  #done(): void {
+    this.isOver = true;
     this.#settle?.('done');
+  }
+
+  get #mayResume(): boolean {
+    return !this.#requestEnded && (this.head.tunnel === undefined || this.#isTunnel);
   }
 
   /** `untouched`: `perhaps` when a used connection died before a byte of an answer came, `surely` when the other end did not take it. */
@@ -201,6 +226,12 @@ export class Exchange {
     } else if (untouched && this.#isRepeatable(untouched) && !this.isLastTry) return this.#settle?.('again');
     this.#settle?.(fault);
   }
+}
+
+/** Whether this answer opens the tunnel that the request asked for. */
+export function isAccepted({ tunnel }: Pick<RequestHead, 'tunnel'>, status: number): boolean {
+  if (tunnel === undefined) return false;
+  return tunnel === 'websocket' ? status === 101 : status >= 200 && status < 300;
 }
 
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

@@ -3,6 +3,7 @@
 
 import type { PosternError } from '#base/error';
 import { formatHostPort } from '#base/host-port';
+import { speaks } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
@@ -16,7 +17,7 @@ import { failLink } from './http2/errors.ts';
 import { Http2Downstream } from './http2/server.ts';
 import type { Peer } from './identity.ts';
 import type { Plane } from './plane.ts';
-import { canonicalHead, type RawHead } from './request-head.ts';
+import { canonicalHead, type RawHead, type RequestHead } from './request-head.ts';
 import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
 
 export interface InboundOptions {
@@ -56,6 +57,7 @@ export function serveInbound({ plane, connection, caller, protocol, onFault }: I
   };
   new Http2Downstream({
     ...shared,
+    takesConnect: true,
     onLimit(limit) {
       plane.metrics.limit(limit);
       if (limit === 'http2-streams') tell(failLink('HTTP2_FLOOD', { reason: 'it opens too many streams at a time' }));
@@ -91,13 +93,19 @@ async function inbound(running: Running): Promise<void> {
     current,
   );
   if (!permit) return;
-  const app = routeToApp(permit, plane);
+  const app = routeToApp(permit, plane, exchange.head);
   record.endpoint = app.address;
   const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id });
   await send(running, app.pool, fields);
 }
 
-/** There is one application; the permit is what opens the way to it. */
-function routeToApp(_permit: Permit, { app, upstreams }: Plane) {
+/** There is one application; the permit is what opens the way to it. Throws `APP_PROTOCOL_WRONG` when it does not speak what is asked for. */
+function routeToApp({ to }: Permit, { app, upstreams }: Plane, { tunnel }: RequestHead) {
+  if (!speaks(app.protocol, tunnel))
+    throw fail('APP_PROTOCOL_WRONG', {
+      service: to,
+      protocol: app.protocol,
+      wanted: tunnel === 'connect' ? 'a TCP tunnel' : 'HTTP',
+    });
   return { address: formatHostPort(app), pool: upstreams.app };
 }

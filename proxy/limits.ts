@@ -33,6 +33,8 @@ export interface Limits {
   readonly responseMs: number;
   /** A response body without a byte. */
   readonly streamMs: number;
+  /** A tunnel (WebSocket, CONNECT, TCP) without a byte either way. */
+  readonly tunnelIdleMs: number;
   /** Connections to one upstream endpoint or to the application. Of those to the application one calling service alone gets half. */
   readonly poolConnections: number;
   /** Requests waiting for one of them, shared alike, and for how long. */
@@ -65,6 +67,7 @@ export const defaultLimits: Limits = {
   connectMs: 5_000,
   responseMs: 60_000,
   streamMs: 300_000,
+  tunnelIdleMs: 3_600_000,
   poolConnections: 256,
   poolPending: 1_024,
   poolPendingMs: 5_000,

@@ -13,7 +13,7 @@ import { fail } from './errors.ts';
 import { noteFault, openRecord } from './exchange-record.ts';
 import { lifeOf, Peer } from './identity.ts';
 import { serveInbound } from './inbound.ts';
-import { serveOutbound } from './outbound.ts';
+import { serveOutbound, type UpstreamPort } from './outbound.ts';
 import type { Plane } from './plane.ts';
 import { createShares } from './shares.ts';
 import { handshakeFault } from './tls-faults.ts';
@@ -36,15 +36,18 @@ export interface ListenOptions {
   readonly isDraining: () => boolean;
 }
 
-/** Plain loopback listener for the application's own calls; with `service`, the port of one declared upstream. */
-export async function listenOutbound(at: HostPort, o: ListenOptions & { service?: string }): Promise<Listener> {
+/** Plain loopback listener for the application's own calls; with `port`, the one of a declared upstream. */
+export async function listenOutbound(
+  at: HostPort,
+  o: ListenOptions & { port?: Pick<UpstreamPort, 'name' | 'protocol'> },
+): Promise<Listener> {
   const { plane } = o;
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     if (plane.live.count('outbound') >= plane.limits.connections) return turnAway(plane, socket);
     const connection = connectionOn(plane, socket);
     plane.live.add(connection, 'outbound');
     plane.metrics.connection('outbound');
-    serveOutbound({ plane, connection, service: o.service });
+    serveOutbound({ plane, connection, port: o.port });
   });
   return opened(server, at, o.log);
 }
@@ -107,6 +110,8 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
   tls.on('secureConnection', (socket) => {
     const raw = rawOf(socket);
     if (raw) handshakes.end(raw);
+    // After the handshake each side may end by itself: over HTTP/1.1 tunnels do.
+    socket.allowHalfOpen = true;
     const connection = connectionOn(plane, socket);
     // Registered before it is checked, so that a ban or a new view meanwhile cannot miss it.
     plane.live.add(connection, 'inbound');

@@ -1,38 +1,84 @@
 // A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> endpoint -> record. The
 // application reaches a service by HTTP_PROXY, by its name in the Host header, or by a port of its own.
 import { isPosternError, type PosternError } from '#base/error';
+import type { HostPort } from '#base/host-port';
+import type { AppProtocol } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import { fail } from './errors.ts';
+import type { Downstream, Exchange } from './exchange.ts';
 import { factsOf } from './facts.ts';
 import { fieldsForPeer } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
+import { Http2Downstream } from './http2/server.ts';
 import type { Plane, View } from './plane.ts';
-import { canonicalHead } from './request-head.ts';
+import { readProtocol } from './read-protocol.ts';
+import { canonicalHead, type RawHead } from './request-head.ts';
 import { type Destination, type Endpoint, routeTo } from './route.ts';
 import { admit, createExchange, deny, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+import { TcpDownstream, tunnelTo } from './tcp.ts';
+
+export interface UpstreamPort {
+  readonly name: string;
+  readonly listen: HostPort;
+  /** HTTP/1.1 and HTTP/2 are told apart by a caller's first bytes. */
+  readonly protocol: Exclude<AppProtocol, 'h2c'>;
+}
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
-export function serveOutbound(o: { plane: Plane; connection: Connection; service?: string | undefined }): void {
-  const { plane, connection, service } = o;
+export function serveOutbound(o: { plane: Plane; connection: Connection; port?: ServedPort | undefined }): void {
+  const { plane, connection, port } = o;
   // Read for each request: a local connection outlives certificates.
   const hear = (): Heard => ({ plane, connection, hop: 'outbound', caller: plane.local() });
-  new Http1Downstream({
+  const begin = (raw: RawHead, downstream: Downstream): Begun => {
+    const heard = hear();
+    const head = canonicalHead(raw, plane);
+    const exchange = createExchange(heard, { head, downstream, responseFields: (fields) => fields });
+    return { exchange, run: () => void serve(heard, exchange, (running) => outbound(running, port?.name)) };
+  };
+  const shared = {
     connection,
     limits: plane.limits,
     monotonic: () => plane.clock.monotonic(),
-    onRequest: (raw, downstream) => {
-      const heard = hear();
-      const head = canonicalHead(raw, plane);
-      const exchange = createExchange(heard, { head, downstream, responseFields: (fields) => fields });
-      void serve(heard, exchange, (running) => outbound(running, service));
+    onLimit: (limit: string) => plane.metrics.limit(limit),
+  };
+  if (port?.protocol === 'tcp') {
+    const downstream = new TcpDownstream(shared);
+    const { exchange, run } = begin(tunnelTo(hostOf(port.name)), downstream);
+    downstream.begin(exchange);
+    return run();
+  }
+  const codec = {
+    ...shared,
+    onRequest: (raw: RawHead, downstream: Downstream) => {
+      const { exchange, run } = begin(raw, downstream);
+      run();
       return exchange;
     },
-    onInvalid: (fault, downstream) => refuseInvalid(hear(), fault, downstream),
+    onInvalid: (fault: PosternError, downstream: Downstream) => refuseInvalid(hear(), fault, downstream),
     onClosed: () => undefined,
-    onLimit: (limit) => plane.metrics.limit(limit),
+  };
+  readProtocol(connection, shared, (protocol) => {
+    if (protocol === 'http/1.1') new Http1Downstream(codec);
+    else
+      new Http2Downstream({
+        ...codec,
+        takesConnect: true,
+        onFault: (fault) => plane.metrics.linkFault('outbound', fault.code),
+      });
   });
+}
+
+type ServedPort = Pick<UpstreamPort, 'name' | 'protocol'>;
+interface Begun {
+  readonly exchange: Exchange;
+  readonly run: () => void;
+}
+
+/** A service's name as a host name: only for the record, the port has said already which service is meant. */
+function hostOf(service: string): string {
+  return service.split('/').reverse().join('.').toLowerCase();
 }
 
 async function outbound(running: Running, service: string | undefined): Promise<void> {

@@ -1,9 +1,9 @@
 // What both hops share while they serve: the view that is in force, the means to go on, and the books. The view is replaced by one assignment
 // and never changed, so a request sees either all of a snapshot or none of it.
 import type { Clock } from '#base/clock';
-import type { HostPort } from '#base/host-port';
 import type { Program, TokenVerifier } from '#policy';
 import type { Identity, TrustBundle } from '#spiffe';
+import type { AppAddress } from './app-protocol.ts';
 import type { Authority } from './authority.ts';
 import type { Balancer } from './balance.ts';
 import type { Turn } from './connection.ts';
@@ -27,7 +27,7 @@ export interface View {
 }
 
 export interface Plane {
-  readonly app: HostPort;
+  readonly app: AppAddress;
   readonly instance: string;
   readonly clock: Clock;
   readonly limits: Limits;

@@ -3,8 +3,8 @@
 
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
+import type { Connection } from './connection.ts';
 import type { Exchange, Upstream } from './exchange.ts';
-import type { Http1Upstream } from './http1/upstream.ts';
 import type { FieldList } from './request-head.ts';
 import { createPlaces } from './shares.ts';
 import { createWaiting } from './waiting.ts';
@@ -16,7 +16,7 @@ export interface PoolOptions {
   readonly pendingMs: number;
   readonly idleMs: number;
   /** Makes a new connection; `idle` and `gone` of the pool are its `onIdle` and `onGone`. */
-  readonly dial: (pool: AppPool) => Promise<Http1Upstream>;
+  readonly dial: (pool: AppPool) => Promise<AppConnection>;
   readonly overloaded: () => PosternError;
   readonly onLimit: (limit: string) => void;
 }
@@ -43,13 +43,21 @@ export interface Pool {
   retire(): void;
 }
 
+/** A connection that carries one exchange at a time. */
+export interface AppConnection extends Place {
+  readonly connection: Connection;
+  readonly isIdle: boolean;
+  /** Closes it unless it carries something. */
+  retire(): void;
+}
+
 /** Connections that carry one exchange at a time, as applications take them. */
 export interface AppPool extends Pool {
   /** A connection that can carry one exchange now. Rejects with why there is none. */
-  take(o?: TakeOptions): Promise<Http1Upstream> | Http1Upstream;
+  take(o?: TakeOptions): Promise<AppConnection> | AppConnection;
   /** The connection can carry another exchange. */
-  idle(upstream: Http1Upstream, announcedIdleMs?: number): void;
-  gone(upstream: Http1Upstream): void;
+  idle(upstream: AppConnection, announcedIdleMs?: number): void;
+  gone(upstream: AppConnection): void;
   /** Nothing new is taken from it; idle connections close, busy ones when their exchange ends. */
   retire(): void;
   readonly size: number;
@@ -58,11 +66,11 @@ export interface AppPool extends Pool {
 const limitNames = { full: 'pool-pending', share: 'pool-share', time: 'pool-pending-time' } as const;
 
 export function createPool(o: PoolOptions): AppPool {
-  const idle: Http1Upstream[] = [];
+  const idle: AppConnection[] = [];
   /** For whom each busy connection works. */
-  const users = new Map<Http1Upstream, string | undefined>();
+  const users = new Map<AppConnection, string | undefined>();
   const places = createPlaces(o.connections);
-  const waiting = createWaiting<Http1Upstream>({
+  const waiting = createWaiting<AppConnection>({
     clock: o.clock,
     most: o.pending,
     ms: o.pendingMs,
@@ -74,7 +82,7 @@ export function createPool(o: PoolOptions): AppPool {
   let size = 0;
   let isRetired = false;
 
-  const dial = async (caller: string | undefined): Promise<Http1Upstream> => {
+  const dial = async (caller: string | undefined): Promise<AppConnection> => {
     size++;
     places.take(caller);
     try {
@@ -88,17 +96,17 @@ export function createPool(o: PoolOptions): AppPool {
       throw thrown;
     }
   };
-  const use = (upstream: Http1Upstream, caller: string | undefined): Http1Upstream => {
+  const use = (upstream: AppConnection, caller: string | undefined): AppConnection => {
     places.take(caller);
     users.set(upstream, caller);
     return upstream;
   };
-  const release = (upstream: Http1Upstream): void => {
+  const release = (upstream: AppConnection): void => {
     if (!users.has(upstream)) return;
     places.giveBack(users.get(upstream));
     users.delete(upstream);
   };
-  const takeIdle = (): Http1Upstream | undefined => {
+  const takeIdle = (): AppConnection | undefined => {
     for (let upstream = idle.pop(); upstream; upstream = idle.pop()) if (upstream.isIdle) return upstream;
     return undefined;
   };
@@ -112,7 +120,7 @@ export function createPool(o: PoolOptions): AppPool {
       return;
     }
   };
-  const serve = (make: (caller: string | undefined) => Http1Upstream | Promise<Http1Upstream>): boolean =>
+  const serve = (make: (caller: string | undefined) => AppConnection | Promise<AppConnection>): boolean =>
     waiting.serve({ may: places.has, holds: places.heldBy, make });
   const pool: AppPool = {
     get size() {

@@ -1,7 +1,7 @@
 // The one place that turns a fault or a denial into an answer of our own. Detail goes only to verified peers.
 import type { PosternError } from '#base/error';
 import type { ResponseHead } from './exchange.ts';
-import type { FieldList } from './request-head.ts';
+import { type FieldList, isGrpc, type RequestHead, unknownLength } from './request-head.ts';
 
 export interface Reply {
   readonly head: ResponseHead;
@@ -14,12 +14,15 @@ export interface ReplyOptions {
   readonly decision: string;
   /** Whether the asker may know why. */
   readonly isVerified: boolean;
+  /** What was asked, when it was a request at all. */
+  readonly request?: RequestHead | undefined;
   /** Of a decision: its reason and the rule behind it. */
   readonly reason?: string | undefined;
   readonly rule?: string | undefined;
 }
 
-export function replyTo(fault: PosternError, { hop, decision, isVerified, reason, rule }: ReplyOptions): Reply {
+export function replyTo(fault: PosternError, options: ReplyOptions): Reply {
+  const { hop, decision, isVerified, reason, rule, request } = options;
   const error = {
     code: fault.code,
     message: isVerified ? fault.message : fault.exposed,
@@ -29,6 +32,7 @@ export function replyTo(fault: PosternError, { hop, decision, isVerified, reason
     ...(isVerified && rule !== undefined && { rule }),
     ...(isVerified && fault.hint !== undefined && { hint: fault.hint }),
   };
+  if (request && isGrpc(request.fields)) return grpcReply(fault, options);
   const body = Buffer.from(`${JSON.stringify({ error })}\n`);
   // A caller that is gone is not answered; 499 is only for the record.
   const status = fault.status === 499 ? 400 : fault.status;
@@ -44,6 +48,34 @@ export function replyTo(fault: PosternError, { hop, decision, isVerified, reason
     ...(status === 405 ? ['allow', 'GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS'] : []),
   ];
   return { head: { status, reason: phrases[status] ?? 'Error', fields, length: body.length }, body };
+}
+
+/** The whole answer in its head, as gRPC clients read it ("Trailers-Only" of the gRPC protocol over HTTP/2). */
+function grpcReply(fault: PosternError, { hop, decision, isVerified }: ReplyOptions): Reply {
+  const fields: FieldList = [
+    'content-type',
+    'application/grpc',
+    'grpc-status',
+    String(grpcStatus(fault.status)),
+    'grpc-message',
+    encodeURI(`${fault.code}: ${isVerified ? fault.message : fault.exposed}`),
+    'x-postern-decision',
+    decision,
+    'x-postern-hop',
+    hop,
+  ];
+  return { head: { status: 200, reason: 'OK', fields, length: unknownLength }, body: Buffer.alloc(0) };
+}
+
+/** As gRPC clients would read the HTTP status, but finer (grpc/doc/http-grpc-status-mapping.md, statuscodes.md). */
+function grpcStatus(status: number): number {
+  if (status === 401) return 16;
+  if (status === 403) return 7;
+  if (status === 404 || status === 501) return 12;
+  if (status === 408 || status === 504) return 4;
+  if (status === 429 || status === 431) return 8;
+  if (status === 502 || status === 503) return 14;
+  return status >= 500 ? 13 : 3;
 }
 
 const phrases: Readonly<Record<number, string>> = {

@@ -10,12 +10,19 @@ export type FieldList = readonly string[];
 /** Length of a body that is not known before its end. */
 export const unknownLength = -1;
 
+/**
+ * What follows a positive answer is no body but bytes both ways, each way ending by itself: a plain tunnel (CONNECT, RFC 9110 section 9.3.6) or
+ * the WebSocket protocol (RFC 6455 over HTTP/1.1, RFC 8441 over HTTP/2).
+ */
+export type Tunnel = 'connect' | 'websocket';
+
 export interface RequestHead {
+  /** `GET` for a WebSocket, whichever protocol asked for it; `CONNECT` for a plain tunnel. */
   readonly method: string;
   /** `host` or `host:port`; see `Authority.text`. */
   readonly authority: string;
   readonly host: string;
-  /** Canonical, without the query; `*` for `OPTIONS *`. */
+  /** Canonical, without the query; `*` for `OPTIONS *`, `/` for a plain tunnel, which has none. */
   readonly path: string;
   /** Verbatim with its question mark; empty when there is none. */
   readonly query: string;
@@ -25,17 +32,21 @@ export interface RequestHead {
   readonly length: number;
   /** The caller waits for a 100 before it sends the body. */
   readonly expectsContinue: boolean;
+  /** Then `length` is `unknownLength`. */
+  readonly tunnel: Tunnel | undefined;
 }
 
 /** What a codec has read, already valid in its own protocol. */
 export interface RawHead {
   readonly method: string;
+  /** Of CONNECT: the authority once more over HTTP/1.1, empty over HTTP/2. */
   readonly target: string;
   /** The Host field; HTTP/2's `:authority` when there is none. */
   readonly host: string;
   readonly fields: FieldList;
   readonly length: number;
   readonly expectsContinue: boolean;
+  readonly tunnel: Tunnel | undefined;
 }
 
 export interface HeadOptions {
@@ -46,6 +57,10 @@ export interface HeadOptions {
 export function canonicalHead(raw: RawHead, { parseAuthority }: HeadOptions): RequestHead {
   const named = parseAuthority(raw.host);
   let target = raw.target;
+  if (raw.tunnel === 'connect') {
+    if (target !== '' && parseAuthority(target).text !== named.text) refuse('it is not the one of the Host header');
+    target = '/';
+  }
   if (target.charCodeAt(0) !== 47 && target !== '*') {
     const [, authority, rest] =
       /^http:\/\/([^/?]*)(.*)$/i.exec(target) ?? refuse('it is neither a path nor an http URL');
@@ -68,6 +83,7 @@ export function canonicalHead(raw: RawHead, { parseAuthority }: HeadOptions): Re
     fields: raw.fields,
     length: raw.length,
     expectsContinue: raw.expectsContinue,
+    tunnel: raw.tunnel,
   };
 }
 
@@ -80,6 +96,13 @@ export function valuesOf(fields: FieldList, name: string): readonly string[] {
   return values ?? none;
 }
 const none: readonly string[] = [];
+
+/** Whether a message is one of gRPC. */
+export function isGrpc(fields: FieldList): boolean {
+  for (let at = 0; at < fields.length; at += 2)
+    if (fields[at] === 'content-type') return fields[at + 1]!.startsWith('application/grpc');
+  return false;
+}
 
 /**
  * The name that an application may make of this one: CGI, WSGI and PHP fold `_` and `.` into `-`, some servers every character that is

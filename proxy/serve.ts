@@ -147,7 +147,14 @@ function deniedBy({ caller }: Heard, { head }: Exchange, to = ''): PosternError 
 
 function answer({ hop, caller }: Heard, exchange: Exchange, fault: PosternError, record: OpenRecord): void {
   const { reason, rule } = record.decision === 'deny' ? record : { reason: undefined, rule: undefined };
-  const reply = replyTo(fault, { hop, decision: record.id, isVerified: caller !== undefined, reason, rule });
+  const reply = replyTo(fault, {
+    hop,
+    decision: record.id,
+    isVerified: caller !== undefined,
+    request: exchange.head,
+    reason,
+    rule,
+  });
   exchange.reply(reply.head, reply.body);
 }
 

@@ -10,7 +10,7 @@ import { readVersion } from '#base/version';
 import type { InstanceFacts } from '#wire';
 import { createChannel } from '#wire/channel';
 import { openAdmin, openHealth } from './admin.ts';
-import { advertised, readAddress, readTarget } from './agent/address.ts';
+import { advertised, readAddress, readProtocolAddress, readTarget } from './agent/address.ts';
 import { type Holding, openSidecarFolder } from './agent/disk.ts';
 import { obtainIdentity } from './agent/enrol.ts';
 import { lockFolder } from './agent/lock.ts';
@@ -22,6 +22,7 @@ import { createSnapshots } from './agent/snapshots.ts';
 import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
 import { startWitnessing } from './agent/witness.ts';
+import type { AppAddress } from './app-protocol.ts';
 import { type Addresses, createDataPlane, type DataPlaneOptions } from './data-plane.ts';
 
 export interface SidecarConfig {
@@ -29,13 +30,13 @@ export interface SidecarConfig {
   readonly home: string;
   /** Needed for the first start, and again when the certificate has expired. */
   readonly token?: string;
-  /** The application, as HOST:PORT; so are the others, and port 0 means any free one. */
+  /** The application, as HOST:PORT with `h2c://` or `tcp://` before it when it does not speak HTTP/1.1; so are the others, and port 0 means any free one. */
   readonly app: string;
   readonly inbound: string;
   /** Where peers reach the inbound listener; by default its address, or the host's first external one when it listens on all. */
   readonly advertise?: string;
   readonly outbound: string;
-  /** Loopback ports by the service that is behind them. */
+  /** Loopback ports by the service that is behind them; `tcp://` before one for a TCP service. */
   readonly upstreams: Readonly<Record<string, string>>;
   /** Loopback only, unless the next one says otherwise. */
   readonly admin: string;
@@ -286,16 +287,21 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
 /** Every address at once, so that a wrong one is told before anything is opened. */
 function readAddresses(config: SidecarConfig) {
   return {
-    app: readTarget(config.app, 'app'),
+    app: readApp(config.app),
     inbound: readAddress(config.inbound, 'inbound'),
     outbound: readAddress(config.outbound, 'outbound'),
     admin: readAddress(config.admin, 'admin'),
     metrics: readAddress(config.metrics, 'metrics'),
-    upstreams: Object.entries(config.upstreams).map(([name, value]) => ({
-      name,
-      listen: readAddress(value, 'upstream'),
-    })),
+    upstreams: Object.entries(config.upstreams).map(([name, value]) => {
+      const { protocol, address } = readProtocolAddress(value, 'upstream', ['http', 'tcp']);
+      return { name, protocol, listen: readAddress(address, 'upstream') };
+    }),
   };
+}
+
+function readApp(value: string): AppAddress {
+  const { protocol, address } = readProtocolAddress(value, 'app', ['http', 'h2c', 'tcp']);
+  return { ...readTarget(address, 'app'), protocol };
 }
 
 function addressesOf(

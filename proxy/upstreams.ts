@@ -3,12 +3,13 @@
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
-import type { HostPort } from '#base/host-port';
 import type { Identity, TrustBundle } from '#spiffe';
+import type { AppAddress } from './app-protocol.ts';
 import { Connection, type Turn } from './connection.ts';
 import { type Dialled, dialApp, dialService, type LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
-import { Http1Upstream, type UpstreamFault } from './http1/upstream.ts';
+import type { UpstreamFault } from './exchange.ts';
+import { Http1Upstream } from './http1/upstream.ts';
 import { Http2Upstream } from './http2/client.ts';
 import { defaultLinkLimits } from './http2/limits.ts';
 import { type Bans, lifeOf } from './identity.ts';
@@ -16,8 +17,9 @@ import type { Limits } from './limits.ts';
 import { type Carrier, type CarrierEvents, createLinkPool } from './link-pool.ts';
 import type { LiveConnections } from './live.ts';
 import { createLookup } from './names.ts';
-import { type AppPool, createPool, type Pool } from './pool.ts';
+import { type AppConnection, type AppPool, createPool, type Pool } from './pool.ts';
 import type { Destination, Endpoint } from './route.ts';
+import { TcpUpstream } from './tcp.ts';
 
 /** With what new connections are made: replaced whole, never changed. */
 export interface Credentials {
@@ -29,7 +31,7 @@ export interface Credentials {
 }
 
 export interface UpstreamsOptions {
-  readonly app: HostPort;
+  readonly app: AppAddress;
   readonly limits: Limits;
   readonly linkProtocols: readonly LinkProtocol[];
   readonly clock: Clock;
@@ -73,20 +75,27 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
 
   const connectionOn = ({ socket }: Dialled): Connection =>
     new Connection({ id: o.nextId(), socket, turn: o.turn, bufferBytes: limits.bufferBytes });
-  const shared = { limits, monotonic: () => clock.monotonic() };
+  const shared = { limits, monotonic: () => clock.monotonic(), onLimit: o.onLimit };
 
-  const appOn = (dialled: Dialled, pool: AppPool): Http1Upstream => {
+  const appOptions = (dialled: Dialled) => {
     const connection = connectionOn(dialled);
     o.live.add(connection, 'upstream');
-    return new Http1Upstream({
-      ...shared,
-      connection,
-      responseMs: limits.responseMs,
-      faultOf: appFault,
-      onIdle: (upstream, ms) => pool.idle(upstream, ms),
-      onGone: (upstream) => pool.gone(upstream),
-    });
+    return { ...shared, connection, responseMs: limits.responseMs, faultOf: appFault };
   };
+  const appOn = (dialled: Dialled, pool: AppPool): AppConnection => {
+    const options = { ...appOptions(dialled), onGone: (upstream: AppConnection) => pool.gone(upstream) };
+    if (o.app.protocol === 'tcp') return new TcpUpstream(options);
+    return new Http1Upstream({ ...options, onIdle: (upstream, ms) => pool.idle(upstream, ms) });
+  };
+  const multiplexedAppOn = (dialled: Dialled, { onRoom, onGone }: CarrierEvents): Carrier =>
+    new Http2Upstream({
+      ...appOptions(dialled),
+      scheme: 'http',
+      idleMs: limits.poolIdleMs,
+      onRoom,
+      onGone,
+      onFault: (fault) => o.onLinkFault(fault.code),
+    });
   const linkOn = (
     dialled: Dialled,
     { onRoom, onGone }: CarrierEvents,
@@ -112,7 +121,6 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
         scheme: 'https',
         idleMs: limits.poolIdleMs,
         onRoom,
-        onLimit: o.onLimit,
         onFault: (fault) => o.onLinkFault(fault.code),
       });
     return new Http1Upstream({
@@ -162,13 +170,19 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       },
     });
 
+  const appBounds = { ...bounds, overloaded: () => fail('APP_OVERLOADED') };
+  const dialIt = (): Promise<Dialled> => counted(dialApp(o.app, { clock, connectMs: limits.connectMs }));
+  const createAppPool = (): Pool =>
+    o.app.protocol === 'h2c'
+      ? createLinkPool({
+          ...appBounds,
+          expected: defaultLinkLimits.streams,
+          dial: async (events) => multiplexedAppOn(await dialIt(), events),
+        })
+      : createPool({ ...appBounds, idleMs: limits.appIdleMs, dial: async (pool) => appOn(await dialIt(), pool) });
+
   return {
-    app: createPool({
-      ...bounds,
-      idleMs: limits.appIdleMs,
-      overloaded: () => fail('APP_OVERLOADED'),
-      dial: async (pool) => appOn(await counted(dialApp(o.app, { clock, connectMs: limits.connectMs })), pool),
-    }),
+    app: createAppPool(),
     service(destination, endpoint) {
       const credentials = o.credentials();
       if (!credentials) throw fail('PROXY_NOT_READY');

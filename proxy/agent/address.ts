@@ -10,6 +10,18 @@ export function readAddress(value: string, option: string): HostPort {
   return address;
 }
 
+/** An address with what is spoken there before it, as in `tcp://HOST:PORT`; HTTP when nothing is. */
+export function readProtocolAddress<P extends string>(
+  value: string,
+  option: string,
+  protocols: readonly P[],
+): { readonly protocol: P; readonly address: string } {
+  const [, named, address = value] = /^([a-z0-9]+):\/\/(.*)$/.exec(value) ?? [];
+  const protocol = protocols.find((one) => one === (named ?? protocols[0]));
+  if (!protocol) throw fail('SIDECAR_ADDRESS_INVALID', { option, value });
+  return { protocol, address };
+}
+
 /** The same for an address that is connected to, where port 0 means nothing. */
 export function readTarget(value: string, option: string): HostPort {
   const target = readAddress(value, option);

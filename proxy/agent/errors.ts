@@ -82,7 +82,7 @@ export const sidecarErrors = {
   },
   SIDECAR_ADDRESS_INVALID: {
     message: '--{option} is not HOST:PORT: {value}',
-    hint: 'write it as 127.0.0.1:8080 or [::1]:8080',
+    hint: 'write it as 127.0.0.1:8080 or [::1]:8080, with tcp:// or (for --app) h2c:// before it when it is not HTTP/1.1',
     status: 400,
     retryable: false,
   },

@@ -4,16 +4,17 @@ import type { PosternError } from '#base/error';
 import { isPosternError } from '#base/error';
 import type { Connection, ConnectionHandler } from '../connection.ts';
 import { fail } from '../errors.ts';
-import type { Downstream, Exchange, ResponseHead } from '../exchange.ts';
+import { type Downstream, type Exchange, isAccepted, type ResponseHead } from '../exchange.ts';
 import type { Limits } from '../limits.ts';
 import type { FieldList } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
+import { callerEvents, TunnelEnd } from '../tunnel.ts';
 import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
 import type { Http1Request } from './head.ts';
 import { parseRequestHead } from './head.ts';
-import { chunkedEnd, chunkHead, responseText } from './write.ts';
+import { chunkedEnd, chunkHead, responseText, tunnelText } from './write.ts';
 
 export interface Http1DownstreamOptions {
   readonly connection: Connection;
@@ -37,8 +38,11 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   readonly #o: Http1DownstreamOptions;
   readonly #connection: Connection;
   #pending: Buffer = nothing;
-  /** Where the request stands: its head awaited, its body read, or read in full; `closing` drops whatever comes. */
-  #phase: 'head' | 'body' | 'read' | 'closing' = 'head';
+  /**
+   * Where the request stands: its head awaited, its body read, or read in full; `asked` holds what comes until a tunnel is answered, and is no
+   * request if it is refused; `closing` drops whatever comes.
+   */
+  #phase: 'head' | 'body' | 'read' | 'asked' | 'closing' = 'head';
   #exchange: Exchange | undefined;
   #request: Http1Request | undefined;
   #bodyLeft = 0;
@@ -53,6 +57,8 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   #isPaused = false;
   #bytesSinceMark = 0;
   #leftToWrite = -1;
+  /** Has the connection once a tunnel was agreed on; then nothing else here is in use. */
+  #tunnel: TunnelEnd | undefined;
 
   constructor(options: Http1DownstreamOptions) {
     this.#o = options;
@@ -133,6 +139,8 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   head(head: ResponseHead): void {
     if (this.#response !== 'none' || this.#phase === 'closing') return;
     this.#response = 'begun';
+    if (this.#phase === 'asked' && this.#exchange && isAccepted(this.#exchange.head, head.status))
+      return this.#beginTunnel(head, this.#exchange);
     const { minor, method } = this.#request ?? { minor: 1 as const, method: methodOfInvalid };
     if (method === 'HEAD' || head.status === 204 || head.status === 304) this.#framing = 'none';
     else if (head.length !== unknownLength) this.#framing = 'length';
@@ -146,6 +154,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   data(bytes: Buffer): boolean {
+    if (this.#tunnel) return this.#tunnel.send(bytes);
     if (this.#response !== 'begun' || bytes.length === 0) return true;
     let more: boolean;
     if (this.#framing === 'chunked') {
@@ -158,6 +167,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   end(trailers: FieldList): void {
+    if (this.#tunnel) return this.#tunnel.end();
     if (this.#response !== 'begun') return;
     if (this.#framing === 'chunked') this.#connection.write(chunkedEnd(trailers));
     this.#response = 'ended';
@@ -172,6 +182,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   abort(atOnce: boolean): void {
+    if (this.#tunnel) return this.#tunnel.cut();
     this.#exchange = undefined;
     this.#response = 'ended';
     // With a length or chunks the caller sees that the rest is missing; otherwise only a reset tells.
@@ -181,11 +192,13 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   pauseRequest(): void {
+    if (this.#tunnel) return this.#tunnel.hold();
     this.#isHeld = true;
     if (this.#phase === 'body') this.#connection.deadline = 0;
   }
 
   resumeRequest(): void {
+    if (this.#tunnel) return this.#tunnel.unhold();
     this.#isHeld = false;
     if (this.#phase !== 'body') return;
     this.#markBody();
@@ -207,6 +220,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     } finally {
       this.#isAdvancing = false;
     }
+    if (this.#tunnel) return;
     // A caller that has half-closed takes no answer from most servers either: there is no telling it from one that is gone.
     if (this.#hasEnded && this.#phase === 'head') this.#close();
     else if (this.#hasEnded) this.#gone();
@@ -237,10 +251,11 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#isHeld = true;
     this.#bodyLeft = head.length;
     this.#chunks =
-      head.length === unknownLength
+      head.length === unknownLength && !head.tunnel
         ? createChunkedReader({ trailerBytes: limits.trailerBytes, refuse: refuseBody })
         : undefined;
-    this.#phase = head.length === 0 ? 'read' : 'body';
+    this.#phase = head.tunnel ? 'asked' : head.length === 0 ? 'read' : 'body';
+    if (head.tunnel) this.#keepAlive = false;
     this.#connection.deadline = 0;
     const exchange = this.#o.onRequest(head, this);
     // It may have been answered in full already.
@@ -291,6 +306,26 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     this.#awaitNext();
     this.#advance();
     if (this.#connection.isRetired) this.retire();
+  }
+
+  /** From here on this connection is the tunnel's. */
+  #beginTunnel(head: ResponseHead, exchange: Exchange): void {
+    const { limits, monotonic, onClosed } = this.#o;
+    const connection = this.#connection;
+    connection.write(tunnelText(head, this.#request?.webSocketKey));
+    this.#phase = 'closing';
+    this.#exchange = undefined;
+    this.#tunnel = new TunnelEnd({
+      connection,
+      limits,
+      monotonic,
+      rest: this.#pending,
+      hasEnded: this.#hasEnded,
+      events: callerEvents(exchange, this.#o),
+      onOver: onClosed,
+    });
+    this.#pending = nothing;
+    if (this.#isPaused) connection.resume();
   }
 
   /** Stops reading while more than a little waits here unparsed. */

@@ -13,6 +13,8 @@ export interface Http1Request extends RawHead {
   readonly minor: 0 | 1;
   /** Whether the caller means to use the connection again. */
   readonly keepAlive: boolean;
+  /** Of a WebSocket: what the answer must prove to have seen (RFC 6455 section 4.2.2). It concerns this connection only. */
+  readonly webSocketKey: string | undefined;
 }
 
 export interface Http1Response {
@@ -26,6 +28,9 @@ export interface Http1Response {
   /** The declared length; `unknownLength` with `chunked` or until the connection closes. */
   readonly length: number;
   readonly chunked: boolean;
+  /** Of a 101: the protocol that follows, lower case. */
+  readonly upgrade: string | undefined;
+  readonly webSocketAccept: string | undefined;
 }
 
 /** What llhttp knows too; other tokens are answered 501. */
@@ -52,12 +57,12 @@ export function parseRequestHead(text: string, limits: HeadLimits): Http1Request
     if (/^HTTP\/[0-9](\.[0-9])?$/.test(version!)) throw fail('HTTP_VERSION_UNSUPPORTED');
     refuse('its version is malformed');
   }
-  if (!methods.has(method!)) refuseMethod(method!);
+  const isConnect = method === 'CONNECT';
+  if (!isConnect && !methods.has(method!)) refuseMethod(method!);
   if (target!.length > limits.uriBytes) throw fail('HTTP_URI_TOO_LONG', { limit: limits.uriBytes });
   const minor = version === 'HTTP/1.1' ? 1 : 0;
   const head = readFields(text, end + 2, limits.headers, refuse);
   if (head.host === undefined) refuse('it has no Host header');
-  if (head.upgrade) throw fail('HTTP_UPGRADE_REFUSED');
   if (head.authorizations > 1) refuse('it has two Authorization headers');
   if (head.expect !== undefined && head.expect !== '100-continue') throw fail('HTTP_EXPECTATION_FAILED');
   if (head.coding !== undefined) {
@@ -69,16 +74,33 @@ export function parseRequestHead(text: string, limits: HeadLimits): Http1Request
       refuse('its transfer coding is malformed');
     }
   }
+  if (isConnect) {
+    if (minor === 0 || head.length !== undefined || head.coding !== undefined || head.upgrade !== undefined)
+      refuse('CONNECT has a body, an upgrade or the version 1.0');
+    if (!/:[0-9]+$/.test(target!)) refuse('CONNECT does not name HOST:PORT');
+  }
+  const isWebSocket = head.upgrade !== undefined && readUpgrade(method!, minor, head);
   return {
     method: method!,
     target: target!,
     minor,
     host: head.host!,
     fields: head.fields,
-    length: head.coding === undefined ? (head.length ?? 0) : unknownLength,
+    length: isConnect || isWebSocket || head.coding !== undefined ? unknownLength : (head.length ?? 0),
     expectsContinue: head.expect !== undefined && minor === 1,
     keepAlive: minor === 1 && !head.options.includes('close'),
+    tunnel: isConnect ? 'connect' : isWebSocket ? 'websocket' : undefined,
+    webSocketKey: isWebSocket ? head.webSocketKey : undefined,
   };
+}
+
+/** The one upgrade there is: a WebSocket, asked for as RFC 6455 section 4.1 says. Everything else could make of the rest what it likes. */
+function readUpgrade(method: string, minor: 0 | 1, head: ReadFields): boolean {
+  const isAsked = head.upgrade!.toLowerCase() === 'websocket' && head.options.includes('upgrade');
+  const hasBody = (head.length ?? 0) > 0 || head.coding !== undefined || head.expect !== undefined;
+  if (!isAsked || method !== 'GET' || minor === 0 || hasBody) throw fail('HTTP_UPGRADE_REFUSED');
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(head.webSocketKey ?? '')) refuse('its Sec-WebSocket-Key is malformed');
+  return true;
 }
 
 /** Parses a response head, its last CRLF left off; throws with the given reason. */
@@ -103,6 +125,8 @@ export function parseResponseHead(text: string, limits: HeadLimits, refuse: (rea
     fields: head.fields,
     length: head.length ?? unknownLength,
     chunked: head.coding !== undefined,
+    upgrade: head.options.includes('upgrade') ? head.upgrade?.toLowerCase() : undefined,
+    webSocketAccept: head.webSocketAccept,
   };
 }
 
@@ -112,7 +136,9 @@ interface ReadFields {
   length: number | undefined;
   coding: string | undefined;
   expect: string | undefined;
-  upgrade: boolean;
+  upgrade: string | undefined;
+  webSocketKey: string | undefined;
+  webSocketAccept: string | undefined;
   authorizations: number;
   /** Tokens of the Connection header, lower case. */
   options: string[];
@@ -127,7 +153,9 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
     length: undefined,
     coding: undefined,
     expect: undefined,
-    upgrade: false,
+    upgrade: undefined,
+    webSocketKey: undefined,
+    webSocketAccept: undefined,
     authorizations: 0,
     options: [],
     keepAliveSeconds: undefined,
@@ -155,6 +183,8 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         break;
       case 'transfer-encoding':
         if (head.coding !== undefined) refuse('it has two Transfer-Encoding headers');
+        // White space that others take for a part of the name of the coding.
+        if (text.slice(colon, end).includes('\t')) refuse('its Transfer-Encoding has a tab');
         head.coding = value.toLowerCase();
         break;
       case 'connection':
@@ -169,7 +199,15 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         head.expect = value.toLowerCase();
         break;
       case 'upgrade':
-        head.upgrade = true;
+        head.upgrade = head.upgrade === undefined ? value : `${head.upgrade}, ${value}`;
+        break;
+      case 'sec-websocket-key':
+        if (head.webSocketKey !== undefined) refuse('it has two Sec-WebSocket-Key headers');
+        head.webSocketKey = value;
+        break;
+      case 'sec-websocket-accept':
+        if (head.webSocketAccept !== undefined) refuse('it has two Sec-WebSocket-Accept headers');
+        head.webSocketAccept = value;
         break;
       case 'keep-alive':
         head.keepAliveSeconds = Number(/timeout=([0-9]{1,6})/i.exec(value)?.[1] ?? Number.NaN);

@@ -1,23 +1,19 @@
 // The client side of an HTTP/1.1 connection: sends one request at a time and reads its response strictly. A connection on which anything
 // unexpected was seen is cut, never pooled, so that no caller can get another caller's answer.
+import { randomBytes } from 'node:crypto';
 import type { PosternError } from '#base/error';
 import type { Connection, ConnectionHandler } from '../connection.ts';
-import type { Exchange, Upstream } from '../exchange.ts';
+import { type Exchange, isAccepted, type Upstream, type UpstreamFault } from '../exchange.ts';
 import type { Limits } from '../limits.ts';
 import type { FieldList, RequestHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
+import { calledEvents, TunnelEnd } from '../tunnel.ts';
 import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
 import type { Http1Response } from './head.ts';
 import { parseResponseHead } from './head.ts';
-import { chunkedEnd, chunkHead, requestText } from './write.ts';
-
-/** What went wrong on the way up; the pool's owner words it for its hop. */
-export type UpstreamFault =
-  | { readonly kind: 'closed' }
-  | { readonly kind: 'timeout'; readonly ms: number }
-  | { readonly kind: 'invalid'; readonly reason: string };
+import { chunkedEnd, chunkHead, requestText, webSocketAccept } from './write.ts';
 
 export interface Http1UpstreamOptions {
   readonly connection: Connection;
@@ -26,6 +22,7 @@ export interface Http1UpstreamOptions {
   readonly responseMs: number;
   readonly monotonic: () => number;
   readonly faultOf: (fault: UpstreamFault) => PosternError;
+  readonly onLimit: (limit: string) => void;
   /** The exchange is over and the connection can carry another one, idle at most so many milliseconds as the server announced. */
   readonly onIdle: (upstream: Http1Upstream, announcedIdleMs: number | undefined) => void;
   /** It will carry no further exchange. */
@@ -52,6 +49,9 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   #wasUsed = false;
   #interim = 0;
   #isGone = false;
+  #webSocketKey = '';
+  /** Has the connection once a tunnel was agreed on; then nothing else here is in use. */
+  #tunnel: TunnelEnd | undefined;
 
   constructor(options: Http1UpstreamOptions) {
     this.#o = options;
@@ -60,7 +60,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   get isIdle(): boolean {
-    return !this.#exchange && !this.#isGone && !this.connection.isClosed && !this.connection.isRetired;
+    return !this.#exchange && !this.#tunnel && !this.#isGone && !this.connection.isClosed && !this.connection.isRetired;
   }
 
   /** How many exchanges it could carry now: one or none. */
@@ -91,14 +91,16 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       queueMicrotask(() => this.#fail({ kind: 'closed' }));
       return this;
     }
-    this.connection.write(requestText(head, fields));
-    if (this.#requestEnded) this.#deadlineIn(this.#o.responseMs);
+    if (head.tunnel === 'websocket') this.#webSocketKey = randomBytes(16).toString('base64');
+    this.connection.write(requestText(head, fields, this.#webSocketKey));
+    if (this.#requestEnded || head.tunnel) this.#deadlineIn(this.#o.responseMs);
     return this;
   }
 
   // What the exchange says.
 
   data(bytes: Buffer): boolean {
+    if (this.#tunnel) return this.#tunnel.send(bytes);
     if (!this.#exchange || bytes.length === 0) return true;
     let more: boolean;
     if (this.#head?.length === unknownLength) {
@@ -111,6 +113,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   end(trailers: FieldList): void {
+    if (this.#tunnel) return this.#tunnel.end();
     if (!this.#exchange) return;
     this.#requestEnded = true;
     if (this.#head?.length === unknownLength) this.connection.write(chunkedEnd(trailers));
@@ -118,17 +121,20 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   abort(): void {
+    if (this.#tunnel) return this.#tunnel.cut();
     this.#exchange = undefined;
     this.#leave();
     this.connection.cut();
   }
 
   pauseResponse(): void {
+    if (this.#tunnel) return this.#tunnel.hold();
     this.#isHeld = true;
     this.connection.deadline = 0;
   }
 
   resumeResponse(): void {
+    if (this.#tunnel) return this.#tunnel.unhold();
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#deadlineIn(this.#o.limits.streamMs);
@@ -170,7 +176,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   retire(): void {
-    if (this.#exchange) return;
+    if (this.#exchange || this.#tunnel) return;
     this.#leave();
     this.connection.finish();
     this.#deadlineIn(1_000);
@@ -188,6 +194,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     } finally {
       this.#isAdvancing = false;
     }
+    if (this.#tunnel) return;
     if (this.#hasEnded && this.#exchange && !this.#isHeld) this.#endedEarly();
     this.#throttle();
   }
@@ -228,8 +235,10 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     if (!found) return false;
     const head = parseResponseHead(found.text, limits, refuse);
     this.#pending = this.#pending.subarray(found.next);
+    if (this.#head?.tunnel && isAccepted(this.#head, head.status)) return this.#beginTunnel(head);
     if (head.status < 200) {
       if (head.status === 101) refuse('it switches protocols unasked');
+      if (!head.keepAlive) refuse('it closes the connection with an interim response');
       if (++this.#interim > limits.interim) refuse('it has too many interim responses');
       this.#exchange!.responseInform(head);
       return true;
@@ -242,6 +251,34 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     this.#exchange!.responseHead(head);
     if (hasNoBody && this.#exchange) this.#finish([]);
     return true;
+  }
+
+  /** From here on this connection is the tunnel's. What the head says of a body means nothing (RFC 9110 section 9.3.6). */
+  #beginTunnel(head: Http1Response): false {
+    const exchange = this.#exchange!;
+    const { limits, monotonic } = this.#o;
+    if (
+      head.status === 101 &&
+      (head.upgrade !== 'websocket' || head.webSocketAccept !== webSocketAccept(this.#webSocketKey))
+    )
+      refuse('it switches to something else than the WebSocket that was asked for');
+    this.#exchange = undefined;
+    this.#hasAnswered = true;
+    const tunnel = new TunnelEnd({
+      connection: this.connection,
+      limits,
+      monotonic,
+      rest: this.#pending,
+      hasEnded: this.#hasEnded,
+      events: calledEvents(exchange, this.#o),
+      onOver: () => this.#leave(),
+    });
+    this.#tunnel = tunnel;
+    this.#pending = nothing;
+    if (this.#isPaused) this.connection.resume();
+    exchange.responseHead({ ...head, length: unknownLength });
+    tunnel.unhold();
+    return false;
   }
 
   /** The other side has ended: the end of the body when nothing else could tell, a broken response otherwise. */

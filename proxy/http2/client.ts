@@ -2,10 +2,9 @@
 // response that breaks the rules ends its stream; no caller can get bytes of another caller's answer.
 import type { PosternError } from '#base/error';
 import type { Connection } from '../connection.ts';
-import type { Exchange, Upstream } from '../exchange.ts';
-import type { UpstreamFault } from '../http1/upstream.ts';
+import type { Exchange, ResponseHead, Upstream, UpstreamFault } from '../exchange.ts';
 import type { Limits } from '../limits.ts';
-import type { FieldList } from '../request-head.ts';
+import type { FieldList, RequestHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import { flag } from './frames.ts';
 import type { HeaderBlock } from './incoming.ts';
@@ -83,9 +82,10 @@ export class Http2Upstream implements LinkRole {
 
   /**
    * Sends the head; the body follows by `data` and `end` unless the head says that there is none. Without `room` the exchange fails at
-   * once as untouched. `protocol`: of an extended CONNECT.
+   * once as untouched. A WebSocket may be asked for before the other side has said that it takes them: every proxy of the mesh does, and
+   * another one resets the stream (RFC 8441 section 3 would have us wait a round trip).
    */
-  start(exchange: Exchange, fields: FieldList, protocol?: string): Upstream {
+  start(exchange: Exchange, fields: FieldList): Upstream {
     const { link } = this;
     link.time = Math.max(link.time, exchange.sentAt ?? this.#o.monotonic());
     const id = link.lastOwnId === 0 ? 1 : link.lastOwnId + 2;
@@ -97,7 +97,7 @@ export class Http2Upstream implements LinkRole {
     }
     link.lastOwnId = id;
     link.add(stream);
-    stream.begin(fields, { scheme: this.#o.scheme, protocol });
+    stream.begin(fields, this.#o.scheme);
     // The numbers of a connection are used up one day.
     if (id > largestWindow - 4) this.retire();
     return stream;
@@ -143,17 +143,19 @@ class ClientStream extends LinkStream implements Upstream {
   readonly #limits: Limits;
   readonly #responseMs: number;
   readonly #faultOf: (fault: UpstreamFault) => PosternError;
-  readonly #method: string;
+  readonly #head: RequestHead;
   #exchange: Exchange | undefined;
   #hasHead = false;
   #hasAnswered = false;
   #interim = 0;
   #sentAt = 0;
+  /** The tunnel that was asked for is there: each direction ends by itself. */
+  #isTunnel = false;
 
   constructor(link: Link, id: number, o: ClientStreamOptions) {
     super(link, id);
     this.#exchange = o.exchange;
-    this.#method = o.exchange.head.method;
+    this.#head = o.exchange.head;
     this.#limits = o.limits;
     this.#responseMs = o.responseMs;
     this.#faultOf = o.faultOf;
@@ -161,12 +163,12 @@ class ClientStream extends LinkStream implements Upstream {
     this.isHeld = false;
   }
 
-  begin(fields: FieldList, o: { scheme: 'http' | 'https'; protocol: string | undefined }): void {
-    const { head } = this.#exchange!;
-    const start = writeRequest(this.link, { head, fields, ...o });
-    this.isSent = head.length === 0 && this.#method !== 'CONNECT';
+  begin(fields: FieldList, scheme: 'http' | 'https'): void {
+    const head = this.#head;
+    const start = writeRequest(this.link, { head, fields, scheme });
+    this.isSent = head.length === 0;
     this.link.outgoing.endHeaders(this, start, this.isSent ? flag.endStream : 0);
-    if (this.isSent) this.#sentAt = this.link.time;
+    if (this.isSent || head.tunnel) this.#sentAt = this.link.time;
   }
 
   // What the exchange says.
@@ -208,19 +210,28 @@ class ClientStream extends LinkStream implements Upstream {
 
   #readHead(block: HeaderBlock): void {
     const head = readResponse(block);
+    const isTunnel = this.#head.tunnel !== undefined && head.status >= 200 && head.status < 300;
+    if (isTunnel) return this.#beginTunnel(head, block.isLast);
     if (head.status < 200) {
       if (++this.#interim > this.#limits.interim) throw new Malformed('it has too many interim responses');
       return this.#exchange?.responseInform(head);
     }
     this.#hasHead = true;
     this.takesBody = true;
-    const isTunnel = this.#method === 'CONNECT' && head.status < 300;
-    const hasNoBody = this.#method === 'HEAD' || head.status === 204 || head.status === 304;
-    this.expected = hasNoBody ? 0 : isTunnel ? unknownLength : head.length;
+    const hasNoBody = this.#head.method === 'HEAD' || head.status === 204 || head.status === 304;
+    this.expected = hasNoBody ? 0 : head.length;
     if (block.isLast && this.expected > 0) throw new Malformed('it declares a body and has none');
-    const length = block.isLast && !hasNoBody ? 0 : isTunnel ? unknownLength : head.length;
+    const length = block.isLast && !hasNoBody ? 0 : head.length;
     this.#exchange?.responseHead(length === head.length ? head : { ...head, length });
     if (block.isLast && !this.isClosed) this.receiveEnd([]);
+  }
+
+  #beginTunnel(head: ResponseHead, isLast: boolean): void {
+    this.#hasHead = this.#isTunnel = this.takesBody = true;
+    this.idleMs = this.#limits.tunnelIdleMs;
+    const status = this.#head.tunnel === 'websocket' ? 101 : head.status;
+    this.#exchange?.responseHead({ ...head, status, length: unknownLength });
+    if (isLast && !this.isClosed) this.receiveEnd([]);
   }
 
   protected onBody(bytes: Buffer): void {
@@ -229,10 +240,10 @@ class ClientStream extends LinkStream implements Upstream {
 
   protected onBodyEnd(trailers: FieldList): void {
     const exchange = this.#exchange;
-    this.#exchange = undefined;
-    exchange?.responseEnd(trailers);
-    // Answered before all of the request was sent: the rest is of no use. Of a tunnel each side ends by itself.
-    if (!this.isSent && this.#method !== 'CONNECT') this.reset(errorCode.cancel);
+    if (!this.#isTunnel || this.isSent) this.#exchange = undefined;
+    exchange?.responseEnd(this.#isTunnel ? [] : trailers);
+    // Answered before all of the request was sent: the rest is of no use.
+    if (!this.isSent && !this.#isTunnel) this.reset(errorCode.cancel);
   }
 
   protected onWritable(): void {
@@ -249,7 +260,7 @@ class ClientStream extends LinkStream implements Upstream {
 
   onLost(invalid: string | undefined, isUntouched: boolean): void {
     // Here in full: what is left of it is still handed on.
-    if (this.isReceived && !this.isBroken) return;
+    if (this.isReceived && !this.isBroken && (!this.#isTunnel || this.isSent)) return;
     const isUsed = !this.#hasAnswered && invalid === undefined && this.link.hasServed && this.link.isOver;
     this.#fail(
       invalid === undefined ? { kind: 'closed' } : { kind: 'invalid', reason: invalid },
@@ -269,12 +280,12 @@ class ClientStream extends LinkStream implements Upstream {
   }
 
   protected onOverdue(what: 'stalled' | 'idle'): void {
-    this.#timeOut(what === 'stalled' ? this.#limits.writeMs : this.#limits.streamMs);
+    this.#timeOut(what === 'stalled' ? this.#limits.writeMs : this.idleMs);
   }
 
   override tick(now: number): void {
     super.tick(now);
-    if (!this.#hasHead && this.isSent && now - this.#sentAt > this.#responseMs) this.#timeOut(this.#responseMs);
+    if (!this.#hasHead && this.#sentAt > 0 && now - this.#sentAt > this.#responseMs) this.#timeOut(this.#responseMs);
   }
 
   #timeOut(ms: number): void {

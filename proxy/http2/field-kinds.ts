@@ -49,6 +49,9 @@ const kinds: ReadonlyMap<string, number> = new Map<string, number>([
   ['trailer', fieldKind.hop],
   ['proxy-authorization', fieldKind.hop],
   ['proxy-authenticate', fieldKind.hop],
+  // Made anew on each HTTP/1.1 connection, and nowhere else (RFC 8441 section 5).
+  ['sec-websocket-key', fieldKind.hop],
+  ['sec-websocket-accept', fieldKind.hop],
 ]);
 
 export function kindOf(name: string): number {

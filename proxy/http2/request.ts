@@ -2,28 +2,22 @@
 // implementations might take differently, or what could not be said in HTTP/1.1, is refused before anybody decides on it.
 import { fail } from '../errors.ts';
 import { methods, refuseMethod } from '../http1/head.ts';
-import type { FieldList, RawHead, RequestHead } from '../request-head.ts';
-import { unknownLength } from '../request-head.ts';
+import { type FieldList, isGrpc, type RawHead, type RequestHead, type Tunnel, unknownLength } from '../request-head.ts';
 import { fieldFault, fieldKind, lastPseudo } from './field-kinds.ts';
 import { staticField } from './hpack-encode.ts';
 import type { HeaderBlock } from './incoming.ts';
 import type { Link } from './link.ts';
 
-export interface Http2Request extends RawHead {
-  /** Of an extended CONNECT (RFC 8441), as in `websocket`. With `CONNECT` and without it: a tunnel to `host`, with an empty target. */
-  readonly protocol: string | undefined;
-}
-
 export interface RequestLimits {
   readonly headers: number;
   readonly headBytes: number;
   readonly uriBytes: number;
-  /** Whether CONNECT may come. */
+  /** Whether CONNECT may come, for a tunnel or a WebSocket. */
   readonly takesConnect: boolean;
 }
 
 /** Takes the block's fields over. Throws `HTTP_*`; `HTTP_REQUEST_INVALID` is what RFC 9113 calls malformed. */
-export function readRequest(block: HeaderBlock, limits: RequestLimits): Http2Request {
+export function readRequest(block: HeaderBlock, limits: RequestLimits): RawHead {
   const { fields, kinds } = block;
   if (block.isTooLarge)
     throw fail('HTTP_HEAD_TOO_LARGE', { limit: `${limits.headBytes} bytes or ${limits.headers} headers` });
@@ -129,16 +123,26 @@ export function readRequest(block: HeaderBlock, limits: RequestLimits): Http2Req
     refuse('its authority and its Host header differ');
   if (expect !== undefined && expect !== '100-continue') throw fail('HTTP_EXPECTATION_FAILED');
   if (isConnect && length !== undefined) refuse('CONNECT has a Content-Length');
+  if (isConnect && (block.isLast || expect !== undefined)) refuse('CONNECT ends at once or waits for a 100');
+  const tunnel = isConnect ? readTunnel(protocol) : undefined;
   if (block.isLast && length !== undefined && length > 0) refuse('it declares a body and has none');
   return {
-    method: method!,
+    // Policy, router and record see the same request as over HTTP/1.1.
+    method: tunnel === 'websocket' ? 'GET' : method!,
     target: path ?? '',
     host: named!,
     fields,
     length: block.isLast ? 0 : (length ?? unknownLength),
     expectsContinue: expect !== undefined && !block.isLast,
-    protocol,
+    tunnel,
   };
+}
+
+/** A plain CONNECT, or an extended one (RFC 8441) for the one protocol that has a meaning here. */
+function readTunnel(protocol: string | undefined): Tunnel {
+  if (protocol === undefined) return 'connect';
+  if (protocol !== 'websocket') throw fail('HTTP_UPGRADE_REFUSED');
+  return 'websocket';
 }
 
 /** Bytes of a Content-Length, or `undefined` for what is not a plain number. */
@@ -154,22 +158,23 @@ const schemes = { http: 6, https: 7 } as const;
 /** Writes the block of a request whose stream is `id` into the link's output; returns where its frame begins. */
 export function writeRequest(
   link: Link,
-  o: { head: RequestHead; fields: FieldList; scheme: 'http' | 'https'; protocol?: string | undefined },
+  o: { head: RequestHead; fields: FieldList; scheme: 'http' | 'https' },
 ): number {
   const { head, fields } = o;
   const { out, encoder } = link.outgoing;
-  const { method, authority, path, query } = head;
+  const { authority, path, query, tunnel } = head;
+  const method = tunnel === undefined ? head.method : 'CONNECT';
   const start = link.outgoing.beginHeaders(fields, authority.length + path.length + query.length + method.length + 256);
   if (method === 'GET') staticField(out, methodGet);
   else if (method === 'POST') staticField(out, methodPost);
   else encoder.field(out, ':method', method);
   const target = query === '' ? path : path + query;
-  if (method !== 'CONNECT' || o.protocol !== undefined) {
+  if (tunnel !== 'connect') {
     staticField(out, schemes[o.scheme]);
     if (target === '/') staticField(out, pathRoot);
     else encoder.field(out, ':path', target);
   }
-  if (o.protocol !== undefined) encoder.field(out, ':protocol', o.protocol);
+  if (tunnel === 'websocket') encoder.field(out, ':protocol', tunnel);
   encoder.field(out, ':authority', authority);
   if (head.length > 0 || (head.length === 0 && expectsBody.has(method)))
     encoder.field(out, 'content-length', String(head.length));
@@ -182,12 +187,6 @@ export function writeRequest(
 
 /** Methods for which a missing Content-Length would leave some servers waiting (RFC 9110 section 8.6). */
 const expectsBody = new Set(['POST', 'PUT', 'PATCH']);
-
-function isGrpc(fields: FieldList): boolean {
-  for (let at = 0; at < fields.length; at += 2)
-    if (fields[at] === 'content-type') return fields[at + 1]!.startsWith('application/grpc');
-  return false;
-}
 
 function refuseBytes(fault: number): never {
   if (fault & fieldFault.name) refuse('a header name is malformed or not in lower case');

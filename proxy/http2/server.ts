@@ -3,9 +3,9 @@
 import { isPosternError, messageOf, type PosternError } from '#base/error';
 import type { Connection } from '../connection.ts';
 import { fail } from '../errors.ts';
-import type { Downstream, Exchange, ResponseHead } from '../exchange.ts';
+import { type Downstream, type Exchange, isAccepted, type ResponseHead } from '../exchange.ts';
 import type { Limits } from '../limits.ts';
-import type { FieldList } from '../request-head.ts';
+import type { FieldList, RawHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import type { HeaderBlock } from './incoming.ts';
 import type { LinkLimits } from './limits.ts';
@@ -13,7 +13,6 @@ import { defaultLinkLimits } from './limits.ts';
 import type { LinkRole } from './link.ts';
 import { Link } from './link.ts';
 import { errorCode, LinkError } from './link-error.ts';
-import type { Http2Request } from './request.ts';
 import { readRequest } from './request.ts';
 import { Malformed, readTrailers, writeResponse } from './response.ts';
 import { LinkStream } from './stream.ts';
@@ -26,7 +25,7 @@ export interface Http2DownstreamOptions {
   /** Whether CONNECT may come, with `:protocol` (RFC 8441) or without. It is announced, and `onRequest` must be ready for both. */
   readonly takesConnect?: boolean;
   /** A request has come. Nothing of its body is handed on before `resumeRequest`. May throw `HTTP_*`: then `onInvalid` follows. */
-  readonly onRequest: (head: Http2Request, downstream: Downstream) => Exchange;
+  readonly onRequest: (head: RawHead, downstream: Downstream) => Exchange;
   /** What came on a stream is not a request, or may not come here: answer it once and at once. */
   readonly onInvalid: (fault: PosternError, downstream: Downstream) => void;
   readonly onClosed: () => void;
@@ -104,10 +103,13 @@ class ServerStream extends LinkStream implements Downstream {
   readonly #o: Http2DownstreamOptions;
   #exchange: Exchange | undefined;
   /** What came, until it is begun: a request, or why it is none. */
-  #request: Http2Request | PosternError | undefined;
+  #request: RawHead | PosternError | undefined;
   #method = '';
   #hasHead = false;
   #hasNoBody = false;
+  #tunnel: RawHead['tunnel'];
+  /** The tunnel that was asked for is there: each direction ends by itself. */
+  #isTunnel = false;
   /** With which code the stream ends when the answer is out and the request is not. */
   #endCode: number = errorCode.none;
   /** Of a declared body: how much of it was still to come, and when. */
@@ -126,6 +128,7 @@ class ServerStream extends LinkStream implements Downstream {
     try {
       this.#request = readRequest(block, { ...this.bounds, takesConnect });
       this.expected = this.#request.length;
+      this.#tunnel = this.#request.tunnel;
     } catch (thrown) {
       this.#request = this.#refuse(thrown);
     }
@@ -162,8 +165,11 @@ class ServerStream extends LinkStream implements Downstream {
     if (this.isClosed || this.#hasHead) return;
     this.#hasHead = true;
     this.#hasNoBody = this.#method === 'HEAD' || head.status === 204 || head.status === 304;
-    // What follows a 2xx to CONNECT is no body (RFC 9110 section 9.3.6).
-    const told = this.#method === 'CONNECT' && head.status < 300 ? { ...head, length: unknownLength } : head;
+    this.#isTunnel = isAccepted({ tunnel: this.#tunnel }, head.status);
+    if (this.#isTunnel) this.idleMs = this.#o.limits.tunnelIdleMs;
+    // What follows a 2xx to CONNECT is no body (RFC 9110 section 9.3.6), and that is how HTTP/2 says that protocols are switched.
+    const status = head.status === 101 ? 200 : head.status;
+    const told = this.#isTunnel ? { ...head, status, length: unknownLength } : head;
     this.link.outgoing.endHeaders(this, writeResponse(this.link, told), 0);
   }
 
@@ -173,7 +179,7 @@ class ServerStream extends LinkStream implements Downstream {
 
   end(trailers: FieldList): void {
     if (!this.#hasHead) return;
-    this.#exchange = undefined;
+    if (!this.#isTunnel || this.isReceived) this.#exchange = undefined;
     this.sendEnd(this.#hasNoBody ? [] : trailers);
   }
 
@@ -197,7 +203,9 @@ class ServerStream extends LinkStream implements Downstream {
   }
 
   protected onBodyEnd(trailers: FieldList): void {
-    this.#exchange?.requestEnd(trailers);
+    const exchange = this.#exchange;
+    if (this.isSent) this.#exchange = undefined;
+    exchange?.requestEnd(this.#isTunnel ? [] : trailers);
   }
 
   protected onWritable(): void {
@@ -206,7 +214,7 @@ class ServerStream extends LinkStream implements Downstream {
 
   /** Answered before the request was read in full: the rest is not wanted (RFC 9113 section 8.1). Of a tunnel each side ends by itself. */
   protected override onSent(): void {
-    if (this.#endCode !== errorCode.none || (!this.isReceived && this.#method !== 'CONNECT')) this.reset(this.#endCode);
+    if (this.#endCode !== errorCode.none || (!this.isReceived && !this.#isTunnel)) this.reset(this.#endCode);
   }
 
   onReset(): void {
@@ -244,10 +252,10 @@ class ServerStream extends LinkStream implements Downstream {
 
   protected onOverdue(what: 'stalled' | 'idle'): void {
     const { limits, onLimit } = this.#o;
-    onLimit(what === 'stalled' ? 'write' : 'stream');
+    onLimit(what === 'stalled' ? 'write' : this.#isTunnel ? 'tunnel-idle' : 'stream');
     this.#endCode = errorCode.cancel;
     if (what === 'stalled') this.#fail(fail('HTTP_TIMEOUT', { what: 'reading of the response', ms: limits.writeMs }));
-    else this.#fail(fail('HTTP_TIMEOUT', { what: 'silence of the stream', ms: limits.streamMs }));
+    else this.#fail(fail('HTTP_TIMEOUT', { what: 'silence of the stream', ms: this.idleMs }));
     if (what === 'stalled') this.reset(errorCode.cancel);
   }
 

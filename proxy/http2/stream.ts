@@ -40,6 +40,8 @@ export abstract class LinkStream {
 
   /** Nothing of the body that came is handed on. */
   protected isHeld = true;
+  /** The longest that no byte may move either way. */
+  protected idleMs: number;
 
   #leftBytes = 0;
   #stalledAt = 0;
@@ -59,6 +61,7 @@ export abstract class LinkStream {
     this.sendWindow = link.peer.window;
     this.receiveWindow = this.#window = link.limits.streamWindow;
     this.movedAt = link.time;
+    this.idleMs = link.bounds.streamMs;
   }
 
   /** A piece of the body. */
@@ -264,10 +267,10 @@ export abstract class LinkStream {
 
   /** Looks at the time limits; called every `tickMs` or so. */
   tick(now: number): void {
-    const { writeMs, streamMs, bodyBytes } = this.link.bounds;
+    const { writeMs, bodyBytes } = this.link.bounds;
     if (this.#pending.length === 0) {
       this.#stalledAt = 0;
-      if (!this.isHeld && now - this.movedAt > streamMs) this.onOverdue('idle');
+      if (!this.isHeld && now - this.movedAt > this.idleMs) this.onOverdue('idle');
     } else if (this.#stalledAt === 0 || (now - this.#stalledAt >= writeMs && this.#leftBytes >= bodyBytes)) {
       this.#stalledAt = now;
       this.#leftBytes = 0;

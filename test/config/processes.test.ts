@@ -66,7 +66,7 @@ describe('problems', () => {
       }),
     );
     expect(problems.map(({ message }) => message)).toEqual([
-      '--app must be HOST:PORT, not "1"',
+      '--app must be HOST:PORT, or h2c://HOST:PORT or tcp://HOST:PORT, not "1"',
       'POSTERN_INBOUND must be HOST:PORT, not "0.0.0.0:70000"',
       'admin must be HOST:PORT, not "nowhere"',
       '--label must be NAME=VALUE, each name once, not "a"',

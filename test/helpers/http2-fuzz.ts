@@ -107,7 +107,6 @@ export function readOurServer(chunks: readonly Buffer[]): Reading {
         [':authority', raw.host],
       ];
       if (raw.target !== '') pseudo.push([':path', raw.target]);
-      if (raw.protocol !== undefined) pseudo.push([':protocol', raw.protocol]);
       const entry = {
         fields: listed([...pseudo, ...flat(raw.fields)]),
         body: '',

@@ -8,10 +8,16 @@ import { fail } from '../../proxy/errors.ts';
 import { type Downstream, Exchange, type ResponseHead, type Upstream } from '../../proxy/exchange.ts';
 import { Http2Upstream, type Http2UpstreamOptions } from '../../proxy/http2/client.ts';
 import type { LinkLimits } from '../../proxy/http2/limits.ts';
-import type { Http2Request } from '../../proxy/http2/request.ts';
 import { Http2Downstream } from '../../proxy/http2/server.ts';
 import { defaultLimits, type Limits } from '../../proxy/limits.ts';
-import { canonicalHead, type FieldList, type RequestHead, unknownLength } from '../../proxy/request-head.ts';
+import {
+  canonicalHead,
+  type FieldList,
+  type RawHead,
+  type RequestHead,
+  type Tunnel,
+  unknownLength,
+} from '../../proxy/request-head.ts';
 
 export interface Bounds {
   readonly limits?: Partial<Limits>;
@@ -19,7 +25,7 @@ export interface Bounds {
 }
 
 /** Answers one exchange, as the called side of it. */
-export type App = (exchange: Exchange, head: RequestHead & { readonly protocol: string | undefined }) => Upstream;
+export type App = (exchange: Exchange, head: RequestHead) => Upstream;
 
 const monotonic = (): number => performance.now();
 const turn = createTurn();
@@ -48,7 +54,7 @@ export interface Ours {
   readonly faults: PosternError[];
   readonly invalid: PosternError[];
   readonly limits: string[];
-  readonly requests: Http2Request[];
+  readonly requests: RawHead[];
   close(): void;
 }
 
@@ -84,7 +90,7 @@ export function keep() {
     faults: [] as PosternError[],
     invalid: [] as PosternError[],
     limits: [] as string[],
-    requests: [] as Http2Request[],
+    requests: [] as RawHead[],
   };
 }
 
@@ -101,10 +107,7 @@ export function serveOn(
     ...(bounds.takesConnect && { takesConnect: true }),
     monotonic,
     onRequest(raw, downstream) {
-      const head =
-        raw.method === 'CONNECT'
-          ? { ...raw, authority: raw.host, path: raw.target, query: '' }
-          : { ...canonicalHead(raw, { parseAuthority }), protocol: raw.protocol };
+      const head = canonicalHead(raw, { parseAuthority });
       kept.requests.push(raw);
       const exchange = new Exchange({ head, downstream, responseFields: (fields) => fields, monotonic });
       exchange
@@ -269,6 +272,7 @@ export interface Ask {
   readonly length?: number;
   readonly trailers?: FieldList;
   readonly expectsContinue?: boolean;
+  readonly tunnel?: Tunnel;
 }
 
 export interface Call {
@@ -338,6 +342,7 @@ export function requestHead(ask: Ask): RequestHead {
     fields: ask.fields ?? [],
     length: ask.length ?? body.length,
     expectsContinue: ask.expectsContinue ?? false,
+    tunnel: ask.tunnel,
   };
 }
 

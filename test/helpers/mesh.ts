@@ -9,6 +9,7 @@ import { silentLog } from '#base/log';
 import { createMetrics, type Metrics } from '#base/metrics';
 import { formatBundle, type Identity, parseSpiffeId, tlsClientPolicy, tlsContext } from '#spiffe';
 import type { PolicyRule, ServiceEntry, Snapshot } from '#wire';
+import type { AppProtocol } from '../../proxy/app-protocol.ts';
 import { type Addresses, createDataPlane, type DataPlane } from '../../proxy/data-plane.ts';
 import type { LinkProtocol } from '../../proxy/dial.ts';
 import type { RecordDraft } from '../../proxy/exchange-record.ts';
@@ -87,10 +88,12 @@ export interface ProxyOptions {
   readonly service: string;
   readonly appHost?: string;
   readonly appPort?: number;
+  readonly appProtocol?: AppProtocol;
   readonly limits?: Partial<Limits>;
   readonly clock?: Clock;
   readonly identity?: Identity;
   readonly upstreams?: readonly string[];
+  readonly upstreamProtocol?: 'http' | 'tcp';
   readonly drainMs?: number;
   readonly assertRecording?: () => void;
   readonly linkProtocols?: readonly LinkProtocol[];
@@ -105,10 +108,10 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
   const identity = o.identity ?? o.pki.identity(idOf(o.service));
   const loopback = { host: '127.0.0.1', port: 0 };
   const plane = createDataPlane({
-    app: { host: o.appHost ?? '127.0.0.1', port: o.appPort ?? 1 },
+    app: { host: o.appHost ?? '127.0.0.1', port: o.appPort ?? 1, protocol: o.appProtocol ?? 'http' },
     inbound: loopback,
     outbound: loopback,
-    upstreams: (o.upstreams ?? []).map((name) => ({ name, listen: loopback })),
+    upstreams: (o.upstreams ?? []).map((name) => ({ name, listen: loopback, protocol: o.upstreamProtocol ?? 'http' })),
     instance: `${o.service}-1`,
     clock: o.clock ?? systemClock,
     log: silentLog,
@@ -181,6 +184,8 @@ export interface Pair {
 
 export interface PairOptions {
   readonly app: TestApp;
+  readonly appProtocol?: AppProtocol;
+  readonly upstreamProtocol?: 'http' | 'tcp';
   readonly rules?: readonly PolicyRule[];
   readonly webLimits?: Partial<Limits>;
   readonly paymentsLimits?: Partial<Limits>;
@@ -205,12 +210,14 @@ export async function startPair(o: PairOptions): Promise<Pair> {
     service: 'payments',
     appHost: o.app.host,
     appPort: o.app.port,
+    ...(o.appProtocol && { appProtocol: o.appProtocol }),
     ...(o.paymentsLimits && { limits: o.paymentsLimits }),
   });
   const web = await startProxy({
     ...shared,
     service: 'web',
     ...(o.upstreams && { upstreams: o.upstreams }),
+    ...(o.upstreamProtocol && { upstreamProtocol: o.upstreamProtocol }),
     ...(o.webLimits && { limits: o.webLimits }),
   });
   let revision = 1;

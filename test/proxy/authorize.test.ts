@@ -12,7 +12,7 @@ const to = idOf('payments');
 const facts = { address: '127.0.0.1', time: 0, token: 'missing' as const };
 const headOf = (fields: readonly string[]) =>
   canonicalHead(
-    { method: 'GET', target: '/x', host: 'payments', fields, length: 0, expectsContinue: false },
+    { method: 'GET', target: '/x', host: 'payments', fields, length: 0, expectsContinue: false, tunnel: undefined },
     { parseAuthority },
   );
 

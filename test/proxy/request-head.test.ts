@@ -9,6 +9,7 @@ const raw = (change: Partial<RawHead>): RawHead => ({
   fields: [],
   length: 0,
   expectsContinue: false,
+  tunnel: undefined,
   ...change,
 });
 const headOf = (change: Partial<RawHead>) => canonicalHead(raw(change), { parseAuthority });

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { readOurs } from '../../helpers/http1.ts';
 
 const host = 'Host: a\r\n';
+const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 const get = (target: string, more = host): string => `GET ${target} HTTP/1.1\r\n${more}\r\n`;
 const post = (fields: string, body = ''): string => `POST / HTTP/1.1\r\n${host}${fields}\r\n${body}`;
 const many = (count: number): string => Array.from({ length: count }, (_, index) => `x-${index}: 1\r\n`).join('');
@@ -78,7 +79,7 @@ const refused: readonly (readonly [row: string, status: number, bytes: string])[
   ['H19: a fragment in the query', 400, get('/a?b#c')],
   ['H21: GET *', 400, get('*')],
   ['H21: an authority as target', 400, get('a:80')],
-  ['H21: CONNECT', 501, `CONNECT a:443 HTTP/1.1\r\n${host}\r\n`],
+  ['H21: CONNECT to another than the Host', 400, `CONNECT a:443 HTTP/1.1\r\n${host}\r\n`],
   ['H21: TRACE', 405, `TRACE / HTTP/1.1\r\n${host}\r\n`],
   ['H22: a lower-case method', 501, `get / HTTP/1.1\r\n${host}\r\n`],
   ['H22: an unknown method', 501, `FROB / HTTP/1.1\r\n${host}\r\n`],
@@ -115,7 +116,11 @@ const refused: readonly (readonly [row: string, status: number, bytes: string])[
     501,
     get('/', `${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n`),
   ],
-  ['H34: Upgrade: websocket', 501, get('/', `${host}Connection: Upgrade\r\nUpgrade: websocket\r\n`)],
+  ['H34: Upgrade: websocket without a key', 400, get('/', `${host}Connection: Upgrade\r\nUpgrade: websocket\r\n`)],
+  ['H34: Upgrade: websocket that Connection does not name', 501, get('/', `${host}Upgrade: websocket\r\n${key}`)],
+  ['H34: two protocols', 501, get('/', `${host}Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n${key}`)],
+  ['H34: two keys', 400, get('/', `${host}Connection: Upgrade\r\nUpgrade: websocket\r\n${key}${key}`)],
+  ['H34: HTTP/1.0', 501, `GET / HTTP/1.0\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\n${key}\r\n`],
   ['H34: Upgrade to an unknown protocol', 501, get('/', `${host}Connection: Upgrade\r\nUpgrade: frob\r\n`)],
   [
     'H34: Upgrade on a POST with a body',

@@ -106,7 +106,7 @@ describe('requests of nghttp2', () => {
     const [ours, client] = await start((exchange) => {
       exchange.responseInform(head(100));
       exchange.responseInform(head(103, ['link', '</a>; rel=preload']));
-      return echo(exchange, { ...exchange.head, protocol: undefined });
+      return echo(exchange, exchange.head);
     });
     const got = await fetch(client, { ':method': 'POST', expect: '100-continue' }, 'abc');
     expect(ours.requests[0]).toMatchObject({ expectsContinue: true, fields: [] });
@@ -268,7 +268,7 @@ describe('responses to nghttp2', () => {
 
 describe('tunnels', () => {
   const tunnel: App = (exchange) => {
-    exchange.responseHead(head(200));
+    exchange.responseHead(head(exchange.head.tunnel === 'websocket' ? 101 : 200));
     return {
       ...echoNothing,
       data(bytes) {
@@ -296,7 +296,7 @@ describe('tunnels', () => {
     const [second] = await once(stream, 'data');
     await once(stream, 'close');
     expect(`${first}${second}`).toBe('ONE TWO');
-    expect(ours.requests[0]).toMatchObject({ method: 'CONNECT', protocol: 'websocket', target: '/chat' });
+    expect(ours.requests[0]).toMatchObject({ method: 'GET', tunnel: 'websocket', target: '/chat' });
   });
 
   test('a plain CONNECT names only where to', async () => {
@@ -308,7 +308,7 @@ describe('tunnels', () => {
     expect(`${text}`).toBe('SELECT');
     expect(ours.requests[0]).toMatchObject({
       method: 'CONNECT',
-      protocol: undefined,
+      tunnel: 'connect',
       target: '',
       host: 'db.example:5432',
     });
