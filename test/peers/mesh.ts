@@ -37,6 +37,8 @@ export interface PeerMesh {
     readonly args: readonly string[];
     readonly address: string;
     readonly cwd?: string;
+    /** Whose process it is, for programs that refuse to run as root. */
+    readonly user?: { readonly uid: number; readonly gid: number } | undefined;
   }): Promise<void>;
   end(): Promise<void>;
 }
@@ -72,8 +74,8 @@ export async function startPeerMesh(): Promise<PeerMesh> {
       writeFileSync(file, yaml);
       await postern('apply', '-f', file);
     },
-    async serve({ name, args, address, cwd = folder }) {
-      const child = spawn(programPath(name), args, { cwd, stdio: 'ignore' });
+    async serve({ name, args, address, cwd = folder, user }) {
+      const child = spawn(programPath(name), args, { cwd, stdio: 'ignore', ...user });
       const ended = new Promise((resolve) => child.on('close', resolve));
       endings.unshift(async () => {
         child.kill('SIGTERM');

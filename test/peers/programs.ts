@@ -1,6 +1,6 @@
 // The programs of others that Postern is tried with, and the Debian packages that carry them. A program that is missing is a failure, never a skip.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 export interface Program {
@@ -14,12 +14,32 @@ export const programs: readonly Program[] = [
   { name: 'openssl', packages: ['openssl'] },
   { name: 'python3', packages: ['python3'] },
   { name: 'keytool', packages: ['default-jre-headless'] },
+  { name: 'postgres', packages: ['postgresql'] },
+  { name: 'initdb', packages: ['postgresql'] },
+  { name: 'psql', packages: ['postgresql-client'] },
+  { name: 'redis-server', packages: ['redis-server'] },
+  { name: 'redis-cli', packages: ['redis-tools'] },
 ];
 
 /** Where a program lies; also looks where Debian puts servers. */
 export function pathOf(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin'];
+  const folders = [
+    ...(process.env.PATH ?? '').split(delimiter),
+    '/usr/sbin',
+    '/usr/local/sbin',
+    '/sbin',
+    ...postgresFolders(),
+  ];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
+}
+
+/** Debian keeps each version of PostgreSQL's server programs in a folder of its own; the newest first. */
+function postgresFolders(): string[] {
+  const all = '/usr/lib/postgresql';
+  if (!existsSync(all)) return [];
+  return readdirSync(all)
+    .toSorted((a, b) => Number(b) - Number(a))
+    .map((version) => join(all, version, 'bin'));
 }
 
 /** The same for a test, which cannot go on without it. */
