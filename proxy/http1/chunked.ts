@@ -77,12 +77,14 @@ export function createChunkedReader(o: { trailerBytes: number; refuse: (reason: 
     const [, raw, value] = trailerLine.exec(text) ?? o.refuse('a trailer is malformed');
     if (++lines > mostTrailers) o.refuse('it has too many trailers');
     const name = raw!.toLowerCase();
-    if (name === 'content-length' || name === 'transfer-encoding') o.refuse(`it has ${name} in its trailers`);
+    if (framing.test(name)) o.refuse(`it has ${name} in its trailers`);
     if (mayTrail(name)) trailers.push(name, value!.trim());
   }
   return reader;
 }
 
+/** Some parsers obey these in trailers too: what comes next would be read in two ways. */
+const framing = /^(?:content-length|transfer-encoding|connection|proxy-connection)$/;
 /** Fields that change framing, routing, identity, authorization or meaning (RFC 9110 section 6.5.1): nobody decided on them. */
 const forbidden =
   /^(?:host|authorization|cookie|set-cookie|connection|keep-alive|te|trailer|upgrade|expect|range|age|date|location|vary|www-authenticate|max-forwards|cache-control|content-.*|if-.*|proxy-.*|forwarded|x-forwarded-.*|x-postern-.*)$/;

@@ -185,6 +185,8 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         if (head.coding !== undefined) refuse('it has two Transfer-Encoding headers');
         // White space that others take for a part of the name of the coding.
         if (text.slice(colon, end).includes('\t')) refuse('its Transfer-Encoding has a tab');
+        // White space that others take for a part of the name of the coding.
+        if (text.slice(colon, end).includes('\t')) refuse('its Transfer-Encoding has a tab');
         head.coding = value.toLowerCase();
         break;
       case 'connection':
@@ -213,6 +215,9 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         head.keepAliveSeconds = Number(/timeout=([0-9]{1,6})/i.exec(value)?.[1] ?? Number.NaN);
         break;
       case 'proxy-connection':
+        // Nobody should send it (RFC 9112 section 9.3); who does means to close, and some parsers do.
+        if (/(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(value)) head.options.push('close');
+        break;
       case 'te':
       case 'trailer':
       case 'http2-settings':

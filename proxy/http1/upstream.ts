@@ -239,6 +239,8 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     if (head.status < 200) {
       if (head.status === 101) refuse('it switches protocols unasked');
       if (!head.keepAlive) refuse('it closes the connection with an interim response');
+      if (!head.keepAlive || head.chunked || head.length > 0)
+        refuse('it has an interim response that closes or has a body');
       if (++this.#interim > limits.interim) refuse('it has too many interim responses');
       this.#exchange!.responseInform(head);
       return true;
@@ -348,9 +350,12 @@ function hasBody(head: RequestHead, response: Http1Response): boolean {
   return head.method !== 'HEAD' && response.status !== 204 && response.status !== 304;
 }
 
-/** A 204 that speaks of a body (RFC 9110 section 8.6): who knows whether the body follows, to be taken for the next answer. */
+/**
+ * A 204 that speaks of a body (RFC 9110 section 8.6): who knows whether the body follows, to be taken for the next answer. So with the chunks of a
+ * 304 (RFC 9112 section 6.1), which some read.
+ */
 function announcesForbiddenBody({ status, chunked, length }: Http1Response): boolean {
-  return status === 204 && (chunked || length > 0);
+  return (status === 204 && (chunked || length > 0)) || (status === 304 && chunked);
 }
 
 class Refusal extends Error {}

@@ -59,7 +59,7 @@ export function fakeConnection() {
     isBlocked: false,
     isClosed: false,
     write: (piece: string | Buffer) => {
-      kept.written += typeof piece === 'string' ? piece : piece.latin1Slice();
+      kept.written += typeof piece === 'string' ? piece : piece.toString('latin1');
       return true;
     },
     pause: () => undefined,
@@ -101,7 +101,7 @@ export function readOurs(pieces: readonly Buffer[], limits: Partial<Limits> = {}
         head,
         isOver: false,
         requestData: (bytes: Buffer) => {
-          request.body += bytes.latin1Slice();
+          request.body += bytes.toString('latin1');
         },
         requestEnd: (trailers: readonly string[]) => {
           request.complete = true;
@@ -154,7 +154,7 @@ export function readLlhttp(pieces: readonly Buffer[]): Reading {
       return 0;
     },
     body(bytes) {
-      requests.at(-1)!.body += bytes.latin1Slice();
+      requests.at(-1)!.body += bytes.toString('latin1');
     },
     complete(trailers) {
       const request = requests.at(-1)!;
@@ -162,7 +162,7 @@ export function readLlhttp(pieces: readonly Buffer[]): Reading {
       request.complete = true;
     },
   });
-  for (const piece of pieces) if (!read.execute(piece)) break;
+  for (const piece of pieces) if (!read.execute(piece) || requests.at(-1)?.isUpgrade) break;
   return { requests, written: '', isClosed: read.fault !== undefined, fault: read.fault };
 }
 
