@@ -163,7 +163,7 @@ async function callOurs(): Promise<() => Promise<void>> {
       fields: [...fixed, 'x-request-id', String(count), 'traceparent', traced()],
       length: 0,
       expectsContinue: false,
-            tunnel: undefined,
+      tunnel: undefined,
     };
     const downstream: Downstream = {
       inform() {},

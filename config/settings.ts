@@ -87,9 +87,9 @@ export function readSettings<const S extends Settings>(options: ReadOptions<S>):
     const fromFile = (file?.value as Record<string, unknown> | undefined)?.[key];
     const [said, name, place] =
       flags[key] !== undefined
-        ? [readText(kind, flags[key]), `--${flag}`, {}]
+        ? [readText(kind, flags[key], schema), `--${flag}`, {}]
         : env[variable] !== undefined
-          ? [readText(kind, env[variable]), variable, {}]
+          ? [readText(kind, env[variable], schema), variable, {}]
           : [fromFile, key, file ? { file: file.file, ...file.position(key) } : {}];
     const value = said === undefined ? fallback : said;
     values[key] = value;
@@ -142,8 +142,8 @@ function placed(problem: Problem, name: string, place: Partial<Problem>): Proble
 }
 
 /** Text as typed becomes the value that the schema will check; what cannot be one is left as text, for the schema to refuse. */
-function readText(kind: SettingFacts['kind'], said: unknown): unknown {
-  if (kind === 'pairs') return pairsOf(said);
+function readText(kind: SettingFacts['kind'], said: unknown, schema: JsonSchema): unknown {
+  if (kind === 'pairs') return pairsOf(said, schema);
   if (typeof said !== 'string') return said;
   if (kind === 'number') return /^-?[0-9]+$/.test(said) ? Number(said) : said;
   if (kind === 'switch')
@@ -152,7 +152,9 @@ function readText(kind: SettingFacts['kind'], said: unknown): unknown {
 }
 
 /** `name=value`, several of them or one text with commas between. */
-function pairsOf(said: unknown): unknown {
+function pairsOf(said: unknown, { properties }: JsonSchema): unknown {
+  const valueFor = (name: string, text: string): unknown =>
+    properties?.[name] ? readText(kindOf(properties[name]), text, properties[name]) : text;
   const parts = Array.isArray(said) ? said.map(String) : String(said).split(',').filter(Boolean);
   const pairs = parts.map((part): [string, string] | undefined => {
     const at = part.indexOf('=');
@@ -161,7 +163,7 @@ function pairsOf(said: unknown): unknown {
   const names = new Set(pairs.map((pair) => pair?.[0]));
   return pairs.includes(undefined) || names.size < pairs.length
     ? parts.join(',')
-    : Object.fromEntries(pairs as [string, string][]);
+    : Object.fromEntries((pairs as [string, string][]).map(([name, text]) => [name, valueFor(name, text)]));
 }
 
 function kindOf(schema: JsonSchema): SettingFacts['kind'] {

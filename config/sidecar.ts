@@ -1,9 +1,20 @@
 // The settings of a sidecar. Loaded by sidecars: never import anything large here.
 import { durationPattern } from '#base/duration';
-import { s } from '#base/schema';
+import { type Schema, s } from '#base/schema';
+import { type Limits, limitBounds } from '#proxy/limits';
 import { bareAddress, clash, hostPort, isAnyPort, isLocal, protocolAddress } from './addresses.ts';
 import { loggingSettings } from './logging.ts';
 import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
+
+const limitsSchema = s.object(
+  Object.fromEntries(
+    Object.entries(limitBounds).map(([name, { default: usual, least = 1, description }]) => [
+      name,
+      s.optional(s.integer({ minimum: least, maximum: Number.MAX_SAFE_INTEGER, description, default: usual })),
+    ]),
+  ),
+  { description: 'a bound of the data plane other than its default (see below); may be repeated' },
+) as Schema<Partial<Limits>>;
 
 export const sidecarSettings = {
   token: optionalSetting(
@@ -66,6 +77,7 @@ export const sidecarSettings = {
     }),
     { value: 'DURATION' },
   ),
+  limits: setting(limitsSchema, { value: 'NAME=N', flag: 'limit' }),
   auditMode: setting(
     s.enum(['count', 'block'], {
       default: 'count',

@@ -17,6 +17,8 @@ export interface ConnectionHandler {
   retire(): void;
   /** The turn ends: what is written now leaves with the rest. Called after `schedule` or a `write`. */
   flushing?(): void;
+  /** Bytes that have come or wait to go and are kept by the handler. */
+  readonly held?: number;
 }
 
 export interface ConnectionOptions {
@@ -95,6 +97,11 @@ export class Connection {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     this.#turn.add(this);
+  }
+
+  /** Bytes kept for it in this process, in either direction. */
+  get held(): number {
+    return this.isClosed ? 0 : this.#queued + this.socket.writableLength + (this.handler.held ?? 0);
   }
 
   get isBlocked(): boolean {

@@ -86,7 +86,14 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   let listeners: Listener[] = [];
   let drained: Promise<void> | undefined;
 
-  const live = createLive({ clock, onCut: (reason) => metrics.cut(reason) });
+  const live = createLive({
+    clock,
+    processBytes: limits.processBytes,
+    onCut(reason) {
+      metrics.cut(reason);
+      if (reason === 'overload') metrics.limit('process-bytes');
+    },
+  });
   const metrics = createDataPlaneMetrics(o.metrics, {
     inbound: () => live.count('inbound'),
     outbound: () => live.count('outbound'),

@@ -3,6 +3,7 @@
 import type { Clock } from '#base/clock';
 import type { Connection } from './connection.ts';
 import type { Exchange } from './exchange.ts';
+import { relieve } from './overload.ts';
 
 export type ConnectionKind = 'inbound' | 'outbound' | 'upstream';
 
@@ -22,7 +23,12 @@ export interface LiveConnections {
 /** How late a time limit may bite, milliseconds. */
 const sweepMs = 250;
 
-export function createLive(o: { readonly clock: Clock; readonly onCut: (reason: string) => void }): LiveConnections {
+export function createLive(o: {
+  readonly clock: Clock;
+  /** Bytes that may be held for all connections together. */
+  readonly processBytes: number;
+  readonly onCut: (reason: string) => void;
+}): LiveConnections {
   const kinds: Readonly<Record<ConnectionKind, Set<Connection>>> = {
     inbound: new Set(),
     outbound: new Set(),
@@ -44,6 +50,10 @@ export function createLive(o: { readonly clock: Clock; readonly onCut: (reason: 
         connection.handler.expired();
       }
     }
+    relieve([...kinds.inbound, ...kinds.outbound, ...kinds.upstream], {
+      limit: o.processBytes,
+      onCut: () => o.onCut('overload'),
+    });
     cancel = o.clock.after(sweepMs, sweep);
   };
   let cancel = o.clock.after(sweepMs, sweep);

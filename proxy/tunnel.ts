@@ -89,6 +89,10 @@ export class TunnelEnd implements ConnectionHandler {
     this.#handOn();
   }
 
+  get held(): number {
+    return this.#waiting.reduce((sum, { length }) => sum + length, 0);
+  }
+
   // What the connection says.
 
   read(bytes: Buffer): void {

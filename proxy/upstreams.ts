@@ -11,7 +11,6 @@ import { fail } from './errors.ts';
 import type { UpstreamFault } from './exchange.ts';
 import { Http1Upstream } from './http1/upstream.ts';
 import { Http2Upstream } from './http2/client.ts';
-import { defaultLinkLimits } from './http2/limits.ts';
 import { type Bans, lifeOf } from './identity.ts';
 import type { Limits } from './limits.ts';
 import { type Carrier, type CarrierEvents, createLinkPool } from './link-pool.ts';
@@ -153,7 +152,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
   const createServicePool = ({ id }: Destination, endpoint: Endpoint, credentials: Credentials): Pool =>
     createLinkPool({
       ...bounds,
-      expected: o.linkProtocols[0] === 'h2' ? defaultLinkLimits.streams : 1,
+      expected: o.linkProtocols[0] === 'h2' ? limits.http2Streams : 1,
       overloaded: () => fail('UPSTREAM_OVERLOADED', { service: id.uri }),
       dial: async (events) => {
         const options = {
@@ -176,7 +175,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     o.app.protocol === 'h2c'
       ? createLinkPool({
           ...appBounds,
-          expected: defaultLinkLimits.streams,
+          expected: limits.http2Streams,
           dial: async (events) => multiplexedAppOn(await dialIt(), events),
         })
       : createPool({ ...appBounds, idleMs: limits.appIdleMs, dial: async (pool) => appOn(await dialIt(), pool) });

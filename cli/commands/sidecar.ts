@@ -63,6 +63,7 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
     unsafeAdminNonLoopback: config.unsafeAdminNonLoopback,
     metrics: config.metrics,
     labels: config.labels ?? {},
+    limits: config.limits ?? {},
     // The schema has refused whatever is no duration.
     drainMs: parseDuration(config.drain) as number,
     audit: {

@@ -71,6 +71,10 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     return this.#phase === 'head' && this.#pending.length === 0;
   }
 
+  get held(): number {
+    return this.#pending.length;
+  }
+
   // What the connection says.
 
   read(bytes: Buffer): void {

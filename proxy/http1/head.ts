@@ -185,8 +185,6 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         if (head.coding !== undefined) refuse('it has two Transfer-Encoding headers');
         // White space that others take for a part of the name of the coding.
         if (text.slice(colon, end).includes('\t')) refuse('its Transfer-Encoding has a tab');
-        // White space that others take for a part of the name of the coding.
-        if (text.slice(colon, end).includes('\t')) refuse('its Transfer-Encoding has a tab');
         head.coding = value.toLowerCase();
         break;
       case 'connection':

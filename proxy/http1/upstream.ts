@@ -141,6 +141,10 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     this.#advance();
   }
 
+  get held(): number {
+    return this.#pending.length;
+  }
+
   // What the connection says.
 
   read(bytes: Buffer): void {
@@ -238,7 +242,6 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     if (this.#head?.tunnel && isAccepted(this.#head, head.status)) return this.#beginTunnel(head);
     if (head.status < 200) {
       if (head.status === 101) refuse('it switches protocols unasked');
-      if (!head.keepAlive) refuse('it closes the connection with an interim response');
       if (!head.keepAlive || head.chunked || head.length > 0)
         refuse('it has an interim response that closes or has a body');
       if (++this.#interim > limits.interim) refuse('it has too many interim responses');

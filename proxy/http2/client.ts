@@ -9,7 +9,7 @@ import { unknownLength } from '../request-head.ts';
 import { flag } from './frames.ts';
 import type { HeaderBlock } from './incoming.ts';
 import type { LinkLimits } from './limits.ts';
-import { defaultLinkLimits } from './limits.ts';
+import { linkLimitsOf } from './limits.ts';
 import type { LinkRole } from './link.ts';
 import { Link } from './link.ts';
 import { errorCode } from './link-error.ts';
@@ -52,7 +52,7 @@ export class Http2Upstream implements LinkRole {
     this.link = new Link({
       connection,
       bounds: limits,
-      limits: { ...defaultLinkLimits, ...options.linkLimits },
+      limits: { ...linkLimitsOf(limits), ...options.linkLimits },
       monotonic,
       isServer: false,
       takesConnect: false,

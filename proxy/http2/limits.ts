@@ -1,5 +1,7 @@
 // The bounds of one HTTP/2 connection that HTTP/1.1 has no word for, with their defaults. A bound that bites is counted by its name.
 
+import type { Limits } from '../limits.ts';
+
 /** A bucket of tokens: so many at once, and so many more each second. */
 export interface Allowance {
   readonly burst: number;
@@ -39,23 +41,27 @@ export interface LinkLimits {
   readonly ignored: Allowance;
 }
 
-export const defaultLinkLimits: LinkLimits = {
-  streams: 100,
-  streamWindow: 131_072,
-  mostStreamWindow: 4_194_304,
-  connectionWindow: 16_777_216,
-  frameBytes: 16_384,
-  blockBytes: 65_536,
-  continuations: 8,
-  settingsMs: 10_000,
-  pingMs: 30_000,
-  pingAckMs: 10_000,
-  tickMs: 1_000,
-  resets: { burst: 150, perSecond: 20 },
-  refusals: { burst: 1_000, perSecond: 100 },
-  pings: { burst: 100, perSecond: 20 },
-  settings: { burst: 20, perSecond: 1 },
-  empties: { burst: 100, perSecond: 20 },
-  windowUpdates: { burst: 10_000, perSecond: 10_000 },
-  ignored: { burst: 1_000, perSecond: 1_000 },
-};
+/** What the bounds of the data plane mean for one connection. */
+export function linkLimitsOf(limits: Limits): LinkLimits {
+  const allowed = (perSecond: number, times: number): Allowance => ({ perSecond, burst: perSecond * times });
+  return {
+    streams: limits.http2Streams,
+    streamWindow: limits.http2StreamWindow,
+    mostStreamWindow: limits.http2MostStreamWindow,
+    connectionWindow: limits.http2ConnectionWindow,
+    frameBytes: 16_384,
+    blockBytes: limits.http2BlockBytes,
+    continuations: limits.http2Continuations,
+    settingsMs: 10_000,
+    pingMs: 30_000,
+    pingAckMs: 10_000,
+    tickMs: 1_000,
+    resets: allowed(limits.http2Resets, 7.5),
+    refusals: allowed(limits.http2Refusals, 10),
+    pings: allowed(limits.http2Pings, 5),
+    settings: allowed(limits.http2Settings, 20),
+    empties: allowed(limits.http2Empties, 5),
+    windowUpdates: allowed(limits.http2WindowUpdates, 1),
+    ignored: allowed(limits.http2Ignored, 1),
+  };
+}

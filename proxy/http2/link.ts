@@ -128,8 +128,17 @@ export class Link implements ConnectionHandler {
   /** Most of what may come has come and is not read, or nothing more may go: whatever is added here would wait. */
   get isFull(): boolean {
     const { connectionWindow } = this.limits;
-    if ((connectionWindow - this.receiveWindow - this.#taken) * 2 > connectionWindow) return true;
+    if (this.#unread * 2 > connectionWindow) return true;
     return this.outgoing.sendWindow <= 0 && this.waiting.size > 0;
+  }
+
+  /** Bytes that have come and were not handed on. */
+  get #unread(): number {
+    return this.limits.connectionWindow - this.receiveWindow - this.#taken;
+  }
+
+  get held(): number {
+    return this.#unread + this.outgoing.out.queued;
   }
 
   // What the connection says.

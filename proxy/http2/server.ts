@@ -9,7 +9,7 @@ import type { FieldList, RawHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import type { HeaderBlock } from './incoming.ts';
 import type { LinkLimits } from './limits.ts';
-import { defaultLinkLimits } from './limits.ts';
+import { linkLimitsOf } from './limits.ts';
 import type { LinkRole } from './link.ts';
 import { Link } from './link.ts';
 import { errorCode, LinkError } from './link-error.ts';
@@ -55,7 +55,7 @@ export class Http2Downstream implements LinkRole {
     this.link = new Link({
       connection,
       bounds: limits,
-      limits: { ...defaultLinkLimits, ...options.linkLimits },
+      limits: { ...linkLimitsOf(limits), ...options.linkLimits },
       monotonic,
       isServer: true,
       takesConnect,

@@ -55,6 +55,26 @@ describe('precedence', () => {
   });
 });
 
+describe('limits', () => {
+  test('are numbers however they are said, and none is there that is not known', async () => {
+    const file = await fileOf('limits.yaml', 'limits:\n  connections: 50\n  headMs: 2000\n');
+    const expected = { connections: 50, headMs: 2_000 };
+    expect(sidecarConfig({ flags: {}, env: {}, file }).limits).toEqual(expected);
+    const flags = { limits: ['connections=50', 'headMs=2000'] };
+    expect(sidecarConfig({ flags, env: {} }).limits).toEqual(expected);
+    expect(sidecarConfig({ flags: {}, env: { POSTERN_LIMITS: 'connections=50,headMs=2000' } }).limits).toEqual(
+      expected,
+    );
+    const wrong = ['connectons=5', 'headers=0', 'headMs=soon'];
+    const problems = problemsOf(() => sidecarConfig({ flags: { limits: wrong }, env: {} }));
+    expect(problems.map(({ message }) => message)).toEqual([
+      expect.stringContaining('unknown key "connectons"'),
+      expect.stringContaining('--limit headers must be at least 8'),
+      expect.stringContaining('--limit headMs must be'),
+    ]);
+  });
+});
+
 describe('problems', () => {
   test('are told all at once, each by the name under which it was said', async () => {
     const file = await fileOf('bad.yaml', 'admin: nowhere\n');

@@ -2,6 +2,7 @@
 
 import type { JsonSchema } from '#base/schema';
 import { factsOf, type Settings, serverSettings, sidecarSettings } from '#config';
+import { limitBounds } from '#proxy/limits';
 import { resourceSchemas } from '#wire';
 import { cell } from './errors-page.ts';
 
@@ -19,6 +20,20 @@ and all problems are reported at once. What begins with \`unsafe-\` loosens some
 Made by \`npm run docs\`; a test compares.
 
 ${processes.map(([name, settings]) => settingsSection(name, settings)).join('\n')}
+## Limits
+
+The bounds of a sidecar's data plane: times in milliseconds, sizes in bytes. \`--limit NAME=N\`, or the map \`limits\` in a file. Each one that bites is counted in
+\`postern_limits_total\`.
+
+| Name | Default | At least | Meaning |
+|---|---|---|---|
+${Object.entries(limitBounds)
+  .map(
+    ([name, { default: usual, least = 1, description }]) =>
+      `| \`${name}\` | ${usual} | ${least} | ${cell(description)} |`,
+  )
+  .join('\n')}
+
 # Resources
 
 Applied with \`postern apply -f FILE|DIR\`: YAML or JSON, several documents in a file if you like. All or nothing; unknown keys are refused with their place.

@@ -1,0 +1,30 @@
+// However many connections there are, the bytes held for all of them together have a bound: whoever makes us hold the most pays for it.
+import { connect } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { openRaw, startApp, startPair } from '../helpers/mesh.ts';
+
+test('F2: callers that do not read lose their connections before the process holds too much; others notice nothing', async () => {
+  const block = Buffer.alloc(4_000_000, 'x');
+  const app = await startApp((request, response) => response.end(request.url === '/large' ? block : 'small'));
+  const pair = await startPair({ app, webLimits: { processBytes: 2_000_000, writeMs: 600_000 } });
+  const { port } = pair.web.addresses.outbound;
+  const greedy = Array.from({ length: 40 }, () => {
+    const socket = connect({ host: '127.0.0.1', port });
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => undefined);
+    socket.pause();
+    socket.write('GET /large HTTP/1.1\r\nHost: payments\r\n\r\n');
+    return socket;
+  });
+  await expect
+    .poll(() => pair.web.metrics.render().match(/postern_limits_total\{limit="process-bytes"\} (\d+)/)?.[1], {
+      timeout: 20_000,
+    })
+    .toBeDefined();
+  const honest = await openRaw(port);
+  honest.send('GET / HTTP/1.1\r\nHost: payments\r\n\r\n');
+  await honest.until(/small/);
+  const records = await pair.web.recorded(1);
+  expect(records.some(({ reason }) => reason === 'DOWNSTREAM_CLOSED')).toBe(true);
+  for (const socket of greedy) socket.destroy();
+});
