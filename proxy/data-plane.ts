@@ -24,6 +24,7 @@ import { createLive } from './live.ts';
 import type { UpstreamPort } from './outbound.ts';
 import type { Plane, View } from './plane.ts';
 import { buildRoutes } from './route.ts';
+import { createPlaces } from './shares.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
 export interface DataPlaneOptions {
@@ -126,6 +127,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     turn,
     upstreams,
     balancer,
+    places: createPlaces(limits.exchanges),
     nextId,
     parseAuthority: createAuthorityParser(),
     record(record) {

@@ -10,6 +10,12 @@ export const proxyErrors = {
     status: 503,
     retryable: true,
   },
+  LIMIT_EXCHANGES: {
+    message: 'too many requests are in progress (at most {limit}, and one caller alone gets half)',
+    hint: 'raise limits.exchanges, or spread the load over more instances',
+    status: 503,
+    retryable: true,
+  },
   LIMIT_HANDSHAKES: {
     message: 'too many TLS handshakes are in progress (at most {limit})',
     status: 503,

@@ -14,6 +14,11 @@ const bounds = {
     default: 5_000,
     description: 'inbound connections of one calling service, so that one alone cannot keep the others out',
   },
+  exchanges: {
+    default: 10_000,
+    least: 2,
+    description: 'requests and tunnels in progress; of those that come in one calling service alone gets half',
+  },
   handshakes: { default: 256, description: 'TLS handshakes in progress on the inbound listener' },
   handshakeMs: { default: 10_000, description: 'time for a TLS handshake' },
   headBytes: {

@@ -13,6 +13,7 @@ import type { Bans, Peer } from './identity.ts';
 import type { Limits } from './limits.ts';
 import type { LiveConnections } from './live.ts';
 import type { Routes } from './route.ts';
+import type { Places } from './shares.ts';
 import type { Upstreams } from './upstreams.ts';
 
 /** One snapshot, ready to be used. */
@@ -36,6 +37,8 @@ export interface Plane {
   readonly turn: Turn;
   readonly upstreams: Upstreams;
   readonly balancer: Balancer;
+  /** Who has how many exchanges in progress. */
+  readonly places: Places;
   readonly nextId: () => string;
   readonly parseAuthority: (raw: string) => Authority;
   readonly record: (record: RecordDraft) => void;

@@ -40,8 +40,13 @@ export async function serve(
 ): Promise<void> {
   const { plane } = heard;
   const record = open(heard, exchange);
+  // Callers share the way in; the way out has one caller, our own application.
+  const holder = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
+  const isTaken = plane.places.has(holder);
+  if (isTaken) plane.places.take(holder);
   plane.live.exchanges.add(exchange);
   try {
+    if (!isTaken) throw overloaded(plane);
     plane.assertRecording();
     await work({ heard, exchange, record });
   } catch (thrown) {
@@ -52,9 +57,16 @@ export async function serve(
     answer(heard, exchange, fault, record);
   } finally {
     exchange.recheck = undefined;
+    if (isTaken) plane.places.giveBack(holder);
     plane.live.exchanges.delete(exchange);
     close(heard, exchange, record);
   }
+}
+
+/** Shed before anything was done for it. */
+function overloaded({ limits, metrics }: Plane): PosternError {
+  metrics.limit('exchanges');
+  return fail('LIMIT_EXCHANGES', { limit: limits.exchanges });
 }
 
 /** Answers bytes that are no request at all, and records that. */
