@@ -13,7 +13,15 @@ describe('the code keeps', () => {
 
   test('its doors: one for each folder, and those behind which something lies that a sidecar must not load', () => {
     const folderDoors = ['#spiffe', '#wire', '#ca', '#policy', '#audit', '#proxy', '#control', '#config'];
-    const deeper = ['#base/*', '#audit/log', '#wire/channel', '#policy/casbin', '#policy/tools', '#config/resources'];
+    const deeper = [
+      '#base/*',
+      '#audit/log',
+      '#proxy/limits',
+      '#wire/channel',
+      '#policy/casbin',
+      '#policy/tools',
+      '#config/resources',
+    ];
     expect(doors.toSorted()).toEqual([...folderDoors, ...deeper].toSorted());
   });
 
