@@ -1,6 +1,7 @@
 // One open socket and what is known about it. Writes of one event-loop turn leave in one system call; time limits are plain numbers that one
 // sweep looks at. Whatever the other side does, nothing is thrown from here: a broken socket ends in `closed`.
 import type { Socket } from 'node:net';
+import { readInto } from './read-buffer.ts';
 
 /** What a codec does with a connection. */
 export interface ConnectionHandler {
@@ -64,7 +65,7 @@ export class Connection {
     this.#turn = turn;
     this.#bufferBytes = bufferBytes;
     socket.setNoDelay(true);
-    socket.on('data', (bytes: Buffer) => {
+    readInto(socket, (bytes) => {
       if (!this.#isFinishing || this.handler !== idle) this.handler.read(bytes);
     });
     socket.on('end', () => this.handler.ended());
