@@ -80,7 +80,7 @@ const fields = [
   'Expect: 100-continue',
   'Content-Type: text/plain',
   'X-Postern-Peer: a',
-  'X-Long: ' + 'y'.repeat(90),
+  `X-Long: ${'y'.repeat(90)}`,
   '__proto__: a',
   'x_env: 1',
   'x.y: 1',
