@@ -25,6 +25,12 @@ export const auditErrors = {
     status: 500,
     retryable: false,
   },
+  AUDIT_THREAD_ENDED: {
+    message: '{lost} records were lost with the thread that had made them',
+    hint: 'look at the sidecar log for why it ended',
+    status: 500,
+    retryable: false,
+  },
   AUDIT_SEQUENCE_RESTARTED: {
     message: 'instance {instance} used sequence {seq} again for another record',
     hint: 'its record folder was emptied or replaced by an older copy; both records are kept',

@@ -1,6 +1,11 @@
 // How many records are gone and which: runs of sequences waiting to be declared in gap records. Nothing is ever lost without passing here.
 
-export type LossReason = 'AUDIT_QUEUE_FULL' | 'AUDIT_RETENTION' | 'AUDIT_TAIL_TORN' | 'AUDIT_FILE_DAMAGED';
+export type LossReason =
+  | 'AUDIT_QUEUE_FULL'
+  | 'AUDIT_RETENTION'
+  | 'AUDIT_TAIL_TORN'
+  | 'AUDIT_FILE_DAMAGED'
+  | 'AUDIT_THREAD_ENDED';
 
 export interface Loss {
   readonly reason: LossReason;

@@ -49,6 +49,8 @@ export interface RecordLogOptions {
 export interface RecordLog {
   /** Gives the record its sequence and queues it. */
   append(record: Omit<DecisionRecord, 'v' | 'seq'>): void;
+  /** So many records are gone before they were appended: they get sequences, and a gap record says why they are missing. */
+  lose(count: number, reason: 'AUDIT_QUEUE_FULL' | 'AUDIT_THREAD_ENDED'): void;
   /** The highest sequence given so far, 0 before the first. Rises over restarts and whatever the clock does. */
   readonly lastSeq: number;
   /** False when mode is `block` and decisions cannot be recorded: refuse traffic with `refusal()`. Always true in mode `count`. */
@@ -311,6 +313,16 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       if (failing) return;
       if (queue.length === batchRecords) void write();
       else wakeIn(batchMs);
+    },
+    lose(count, reason) {
+      if (closed || count === 0) return;
+      losses.add({ reason, from: lastSeq + 1, count });
+      lastSeq += count;
+      log.error(fail(reason, { lost: count, folder, reason: 'another thread made more than fit' }).message, {
+        code: reason,
+        count,
+      });
+      if (author) wakeIn(0);
     },
     get lastSeq() {
       return lastSeq;

@@ -292,6 +292,22 @@ describe('L4: when the disk does not follow', () => {
     expect(gapsIn(await log.read(1, 10))).toEqual([{ seq: 4, lost: 1, lostFrom: 3, reason: 'AUDIT_QUEUE_FULL' }]);
   });
 
+  test('records that were lost before they were appended have sequences too, and a gap that says so', async () => {
+    const folder = temporaryFolder();
+    const log = openLog(folder);
+    appendMany(log, 2);
+    log.lose(0, 'AUDIT_THREAD_ENDED');
+    log.lose(3, 'AUDIT_THREAD_ENDED');
+    await log.flush();
+    appendMany(log, 1, 6);
+    await log.close();
+    const records = await readAll(openLog(folder));
+    expect(seqs(records)).toEqual([1, 2, 6, 7]);
+    expect(gapsIn(records)).toEqual([{ seq: 6, lost: 3, lostFrom: 3, reason: 'AUDIT_THREAD_ENDED' }]);
+    expect(log.lost).toBe(3);
+    expect(verify(folder)).toMatchObject({ size: 4, faults: [] });
+  });
+
   test('writing is tried again by itself', async () => {
     const own = createClock();
     const disk = createFaultyDisk();
