@@ -25,22 +25,32 @@ export interface Metrics {
   histogram(family: FamilyOptions & { readonly buckets: readonly number[] }): (...values: string[]) => Histogram;
   /** The names and help of every family, for the reference documentation. */
   families(): readonly { name: string; type: string; help: string; labels: readonly string[] }[];
+  /** Every value there is, to be added to those of another thread. */
+  samples(): Samples;
+  /** Where the values of other threads come from: they are added to ours when text is made. */
+  include(samples: () => readonly Samples[]): void;
   /** The exposition text. */
   render(): string;
 }
+
+/** By family, what stands before each value in the text (name and labels) and the value. */
+export type Samples = Readonly<
+  Record<string, { readonly type: string; readonly lines: Readonly<Record<string, number>> }>
+>;
 
 interface Family {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly labels: readonly string[];
-  lines(): string[];
+  values(): [line: string, value: number][];
 }
 
 const mostChildren = 1_000;
 
 export function createMetrics(): Metrics {
   const families = new Map<string, Family>();
+  let others: () => readonly Samples[] = () => [];
   const add = (family: Family): void => {
     if (families.has(family.name)) throw new TypeError(`metric ${family.name} is declared twice`);
     families.set(family.name, family);
@@ -51,9 +61,9 @@ export function createMetrics(): Metrics {
   ) => {
     const { children, child } = childrenOf<Counter>(labels, () => ({ value: 0 }));
     if (labels.length === 0 && !read) child();
-    const lines = (): string[] =>
-      read ? [`${name} ${read()}`] : [...children].map(([key, { value }]) => `${name}${key} ${value}`);
-    add({ name, type, help, labels, lines });
+    const values = (): [string, number][] =>
+      read ? [[name, read()]] : [...children].map(([key, { value }]) => [`${name}${key}`, value]);
+    add({ name, type, help, labels, values });
     return child;
   };
   return {
@@ -61,25 +71,48 @@ export function createMetrics(): Metrics {
     gauge: (family) => plain('gauge', family),
     histogram({ name, help, labels = [], buckets }) {
       const { children, child } = childrenOf(labels, () => createBuckets(buckets));
-      const lines = (): string[] => [...children].flatMap(([key, histogram]) => histogram.lines(name, key));
-      add({ name, type: 'histogram', help, labels, lines });
+      const values = () => [...children].flatMap(([key, histogram]) => histogram.values(name, key));
+      add({ name, type: 'histogram', help, labels, values });
       return child;
     },
     families: () => [...families.values()].map(({ name, type, help, labels }) => ({ name, type, help, labels })),
-    render: () =>
-      [...families.values()]
-        .map((family) => {
-          const head = `# HELP ${family.name} ${family.help}\n# TYPE ${family.name} ${family.type}\n`;
-          return (
-            head +
-            family
-              .lines()
-              .map((line) => `${line}\n`)
-              .join('')
-          );
+    samples: () =>
+      Object.fromEntries(
+        [...families.values()].map(({ name, type, values }) => [name, { type, lines: Object.fromEntries(values()) }]),
+      ),
+    include(samples) {
+      others = samples;
+    },
+    render() {
+      const added = sumOfSamples(others());
+      return [...families.values()]
+        .map(({ name, type, help, values }) => {
+          const all = addLines(Object.fromEntries(values()), added[name]?.lines ?? {});
+          const lines = Object.entries(all).map(([line, value]) => `${line} ${value}\n`);
+          return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
         })
-        .join(''),
+        .join('');
+    },
   };
+}
+
+export function sumOfSamples(all: readonly Samples[]): Samples {
+  const sums: Record<string, Samples[string]> = {};
+  for (const samples of all)
+    for (const [name, { type, lines }] of Object.entries(samples))
+      sums[name] = { type, lines: addLines(sums[name]?.lines ?? {}, lines) };
+  return sums;
+}
+
+/** Without the gauges: what only ever rises stays true of a thread that is gone. */
+export function countedOnly(samples: Samples): Samples {
+  return Object.fromEntries(Object.entries(samples).filter(([, { type }]) => type !== 'gauge'));
+}
+
+function addLines(one: Readonly<Record<string, number>>, other: Readonly<Record<string, number>>) {
+  const sum: Record<string, number> = { ...one };
+  for (const [line, value] of Object.entries(other)) sum[line] = (sum[line] ?? 0) + value;
+  return sum;
 }
 
 function childrenOf<T>(labels: readonly string[], make: () => T) {
@@ -115,28 +148,21 @@ function labelText(labels: readonly string[], values: readonly string[]): string
 function createBuckets(bounds: readonly number[]) {
   const counts = new Array<number>(bounds.length + 1).fill(0);
   let sum = 0;
-  let count = 0;
   return {
     observe(value: number): void {
       let index = 0;
       while (index < bounds.length && value > bounds[index]!) index++;
       counts[index]!++;
       sum += value;
-      count++;
     },
-    lines(name: string, key: string): string[] {
+    values(name: string, key: string): [line: string, value: number][] {
       const label = (le: string): string => (key ? `${key.slice(0, -1)},le="${le}"}` : `{le="${le}"}`);
       let below = 0;
-      const rows = bounds.map((bound, index) => {
-        below += counts[index]!;
-        return `${name}_bucket${label(String(bound))} ${below}`;
+      const rows = counts.map((count, index): [string, number] => {
+        below += count;
+        return [`${name}_bucket${label(index < bounds.length ? String(bounds[index]) : '+Inf')}`, below];
       });
-      return [
-        ...rows,
-        `${name}_bucket${label('+Inf')} ${count}`,
-        `${name}_sum${key} ${sum}`,
-        `${name}_count${key} ${count}`,
-      ];
+      return [...rows, [`${name}_sum${key}`, sum], [`${name}_count${key}`, below]];
     },
   };
 }

@@ -77,6 +77,16 @@ export const sidecarSettings = {
     }),
     { value: 'DURATION' },
   ),
+  workers: setting(
+    s.integer({
+      minimum: 1,
+      maximum: 256,
+      default: 1,
+      description:
+        'threads that share the ports, for a sidecar that keeps more than one processor busy; Linux only above 1',
+    }),
+    { value: 'N' },
+  ),
   limits: setting(limitsSchema, { value: 'NAME=N', flag: 'limit' }),
   auditMode: setting(
     s.enum(['count', 'block'], {

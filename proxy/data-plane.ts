@@ -19,7 +19,7 @@ import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type InboundListener, type Listener, listenInbound, listenOutbound } from './listen.ts';
+import { type InboundListener, type Listener, type ListenOptions, listenInbound, listenOutbound } from './listen.ts';
 import { createLive } from './live.ts';
 import type { UpstreamPort } from './outbound.ts';
 import type { Plane, View } from './plane.ts';
@@ -47,6 +47,8 @@ export interface DataPlaneOptions {
   readonly limits?: Partial<Limits>;
   /** What links to other proxies may speak, the better one first; HTTP/2 and HTTP/1.1 by default. */
   readonly linkProtocols?: readonly LinkProtocol[];
+  /** Other threads of this process listen on the same ports. */
+  readonly sharing?: ListenOptions['sharing'];
   /** The longest that running exchanges may go on after `drain`. */
   readonly drainMs: number;
 }
@@ -215,7 +217,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
     },
     async listen() {
-      const shared = { plane, log, linkProtocols: o.linkProtocols ?? linkProtocols, isDraining: () => isDraining };
+      const shared: ListenOptions = {
+        plane,
+        log,
+        linkProtocols: o.linkProtocols ?? linkProtocols,
+        isDraining: () => isDraining,
+        sharing: o.sharing,
+      };
       const opening = await Promise.allSettled([
         listenInbound(o.inbound, shared),
         listenOutbound(o.outbound, shared),

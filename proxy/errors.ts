@@ -140,6 +140,11 @@ export const proxyErrors = {
   APP_OVERLOADED: { message: 'too many requests wait for the application', status: 503, retryable: true },
 
   PROXY_FAULT: { message: 'the proxy failed: {reason}', status: 500, retryable: true, exposed: refused },
+  PROXY_NOT_RECORDING: {
+    message: 'decisions cannot be recorded at the moment, and must be: {reason}',
+    status: 503,
+    retryable: true,
+  },
   PROXY_LISTEN_FAILED: {
     message: 'cannot listen on {address}: {reason}',
     hint: 'another program may hold the port; choose another, or 0 for any free one',

@@ -34,6 +34,8 @@ export interface ListenOptions {
   readonly log: Log;
   readonly linkProtocols: readonly LinkProtocol[];
   readonly isDraining: () => boolean;
+  /** Other threads of this process listen on the same ports: the first one makes sure that nobody else does. */
+  readonly sharing?: 'first' | 'more' | undefined;
 }
 
 /** Plain loopback listener for the application's own calls; with `port`, the one of a declared upstream. */
@@ -49,7 +51,7 @@ export async function listenOutbound(
     plane.metrics.connection('outbound');
     serveOutbound({ plane, connection, port: o.port });
   });
-  return opened(server, at, o.log);
+  return opened(server, at, o);
 }
 
 /** The mutual TLS listener. Before `useContext` every connection is refused. */
@@ -145,7 +147,7 @@ export async function listenInbound(at: HostPort, o: ListenOptions): Promise<Inb
       connection.cut();
     }
   });
-  const listener = await opened(raw, at, o.log);
+  const listener = await opened(raw, at, o);
   return {
     ...listener,
     useContext(context) {
@@ -211,14 +213,15 @@ function createNote(plane: Plane): (fault: PosternError, connection: Noted) => v
   };
 }
 
-function opened(server: Server, at: HostPort, log: Log): Promise<Listener> {
+async function opened(server: Server, at: HostPort, { log, sharing }: ListenOptions): Promise<Listener> {
+  if (sharing === 'first' && at.port !== 0) await assertFree(at);
   return new Promise((resolve, reject) => {
     const failed = (cause: NodeJS.ErrnoException): void =>
       reject(
         fail('PROXY_LISTEN_FAILED', { address: formatHostPort(at), reason: cause.code ?? cause.message }, { cause }),
       );
     server.once('error', failed);
-    server.listen({ host: at.host, port: at.port, backlog: 1_024 }, () => {
+    server.listen({ host: at.host, port: at.port, backlog: 1_024, reusePort: sharing !== undefined }, () => {
       server.removeListener('error', failed);
       // Out of file descriptors, for one: what is open goes on, and the listener stays.
       server.on('error', (error) =>
@@ -229,4 +232,18 @@ function opened(server: Server, at: HostPort, log: Log): Promise<Listener> {
       resolve({ address: { host: at.host, port }, stop: () => void server.close() });
     });
   });
+}
+
+/** A port that may be shared tells nobody that another process has it; one that may not does. */
+async function assertFree(at: HostPort): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        fail('PROXY_LISTEN_FAILED', { address: formatHostPort(at), reason: cause.code ?? cause.message }, { cause }),
+      ),
+    );
+    probe.listen({ host: at.host, port: at.port }, resolve);
+  });
+  await new Promise((resolve) => probe.close(resolve));
 }

@@ -23,7 +23,8 @@ import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
 import { startWitnessing } from './agent/witness.ts';
 import type { AppAddress } from './app-protocol.ts';
-import { type Addresses, createDataPlane, type DataPlaneOptions } from './data-plane.ts';
+import type { Addresses, DataPlaneOptions } from './data-plane.ts';
+import { createDataPlanes } from './workers.ts';
 
 export interface SidecarConfig {
   /** Its own state is in `<home>/sidecar`. */
@@ -46,6 +47,8 @@ export interface SidecarConfig {
   /** The longest that running exchanges may go on after `close`. */
   readonly drainMs: number;
   readonly limits?: DataPlaneOptions['limits'];
+  /** Data-plane threads; 1 by default. */
+  readonly workers?: number;
   /** How decisions are recorded; the log's own defaults otherwise. */
   readonly audit?: Pick<RecordLogOptions, 'mode' | 'maskable' | 'maxBytes' | 'maxAgeMs' | 'heartbeatMs'>;
 }
@@ -55,7 +58,7 @@ export interface SidecarDeps {
   readonly log: Log;
   readonly random?: () => number;
   /** The real one by default. */
-  readonly createDataPlane?: typeof createDataPlane;
+  readonly createDataPlane?: typeof createDataPlanes;
 }
 
 export interface Sidecar {
@@ -130,8 +133,9 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     ...config.audit,
   });
   undo.defer(() => records.close());
-  const dataPlane = (deps.createDataPlane ?? createDataPlane)({
+  const dataPlane = (deps.createDataPlane ?? createDataPlanes)({
     ...listen,
+    workers: config.workers ?? 1,
     instance: holding.instance,
     clock,
     log,

@@ -64,6 +64,7 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
     metrics: config.metrics,
     labels: config.labels ?? {},
     limits: config.limits ?? {},
+    workers: config.workers,
     // The schema has refused whatever is no duration.
     drainMs: parseDuration(config.drain) as number,
     audit: {
