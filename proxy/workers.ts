@@ -38,6 +38,10 @@ const longestRestartMs = 10_000;
 
 /** Throws `PROXY_LISTEN_FAILED` where ports cannot be shared. */
 export function createDataPlanes(o: DataPlanesOptions): DataPlane {
+  const restarts = o.metrics.counter({
+    name: 'postern_worker_restarts_total',
+    help: 'Data-plane threads that ended and were started again.',
+  });
   if (o.workers <= 1) return createDataPlane(o);
   if (process.platform !== 'linux')
     throw fail('PROXY_LISTEN_FAILED', {
@@ -46,10 +50,6 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlane {
     });
   const limits = partOf({ ...defaultLimits, ...o.limits }, o.workers);
   const main = createDataPlane({ ...o, limits, sharing: 'first' });
-  const restarts = o.metrics.counter({
-    name: 'postern_worker_restarts_total',
-    help: 'Data-plane threads that ended and were started again.',
-  });
   let identity: Identity | undefined;
   let snapshot: Snapshot | undefined;
   /** Whether this thread has taken the newest snapshot; known later when its policy takes long to build. */
