@@ -185,3 +185,17 @@ describe('files and folders', () => {
     expect(loadResources(['/dev/zero']).problems[0]!.message).toContain('neither a file nor a folder');
   });
 });
+
+test('H37: a line end in anything that could reach a header or a path is refused', () => {
+  const policy = (name: string, id: string, path: string, method = 'GET'): string =>
+    JSON.stringify({
+      ...{ kind: 'Policy', name, to: ['a'] },
+      rules: [{ id, effect: 'allow', from: ['b'], methods: [method], paths: [path] }],
+    });
+  expect(problemsOf(policy('p', 'r', '/x'))).toEqual([]);
+  for (const bad of ['a\r\nx-evil: 1', 'a\nb', 'a\rb', 'a\0b']) {
+    expect(problemsOf(policy(bad, 'r', '/x')), 'the name goes into x-postern-decision').not.toEqual([]);
+    expect(problemsOf(policy('p', bad, '/x')), 'and so does the rule').not.toEqual([]);
+    expect(problemsOf(policy('p', 'r', '/x', bad))).not.toEqual([]);
+  }
+});
