@@ -7,7 +7,7 @@ import { fail } from './agent/errors.ts';
 /** What one path answers; made anew for each request. */
 export interface Page {
   readonly describe: string;
-  readonly read: () => Answer;
+  readonly read: () => Answer | Promise<Answer>;
 }
 
 export interface Answer {
@@ -68,7 +68,7 @@ async function open(
         response.setHeader('allow', 'GET, HEAD');
         return send(response, { status: 405, body: 'this listener is read-only\n' });
       }
-      send(response, answer(pages, (request.url ?? '/').split('?')[0]!));
+      void answer(pages, (request.url ?? '/').split('?')[0]!).then((made) => send(response, made));
     },
   );
   server.maxConnections = 128;
@@ -85,7 +85,7 @@ async function open(
   };
 }
 
-function answer(pages: Readonly<Record<string, Page>>, path: string): Answer {
+async function answer(pages: Readonly<Record<string, Page>>, path: string): Promise<Answer> {
   if (path === '/' && !Object.hasOwn(pages, '/')) {
     const lines = Object.entries(pages).map(([name, page]) => `${name.padEnd(14)} ${page.describe}\n`);
     return { body: lines.join('') };
@@ -93,7 +93,7 @@ function answer(pages: Readonly<Record<string, Page>>, path: string): Answer {
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (!page) return { status: 404, body: 'there is no such page; / lists them\n' };
   try {
-    return page.read();
+    return await page.read();
   } catch {
     return { status: 500, body: 'this page cannot be shown now\n' };
   }

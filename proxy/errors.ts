@@ -140,10 +140,11 @@ export const proxyErrors = {
   APP_OVERLOADED: { message: 'too many requests wait for the application', status: 503, retryable: true },
 
   PROXY_FAULT: { message: 'the proxy failed: {reason}', status: 500, retryable: true, exposed: refused },
-  PROXY_NOT_RECORDING: {
-    message: 'decisions cannot be recorded at the moment, and must be: {reason}',
-    status: 503,
-    retryable: true,
+  PROXY_WORKERS_UNSUPPORTED: {
+    message: '{workers} workers cannot share ports here: {platform} does not spread connections over them, Linux does',
+    hint: 'leave --workers at 1; run more instances of the service, each with its own sidecar',
+    status: 500,
+    retryable: false,
   },
   PROXY_LISTEN_FAILED: {
     message: 'cannot listen on {address}: {reason}',

@@ -145,6 +145,8 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     assertRecording: () => {
       if (!records.accepting) throw records.refusal();
     },
+    ...(config.audit?.mode === 'block' && { blocked: () => records.refusal() }),
+    lose: (count, reason) => records.lose(count, reason),
     ...(config.limits && { limits: config.limits }),
     drainMs: config.drainMs,
   });
@@ -220,6 +222,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     addresses: () => where,
     counts: () => dataPlane.counts,
     describe: () => dataPlane.describe(),
+    gather: () => dataPlane.gather?.(),
     metrics,
     version,
     startedAt,

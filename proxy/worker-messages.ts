@@ -2,11 +2,10 @@
 import type { KeyObject } from 'node:crypto';
 import type { Fields, Level } from '#base/log';
 import type { Samples } from '#base/metrics';
-import type { Snapshot } from '#wire';
+import type { PolicySet, Snapshot } from '#wire';
 import type { DataPlaneOptions } from './data-plane.ts';
-import type { RecordDraft } from './exchange-record.ts';
 
-/** With what a thread begins. */
+/** With what a thread begins: what is in force at that moment. */
 export interface WorkerStart {
   readonly settings: Pick<
     DataPlaneOptions,
@@ -14,20 +13,54 @@ export interface WorkerStart {
   >;
   /** Shared with the main thread, as 32-bit integers: see `slot`. */
   readonly shared: SharedArrayBuffer;
+  readonly identity: PlainIdentity | undefined;
+  readonly snapshot: Snapshot | undefined;
+  /** What a request is refused with when too many records wait for the main thread; without it, records above that are lost and counted. */
+  readonly blocked: PlainError | undefined;
 }
 
-/** Numbers that either side may look at without asking. */
-export const slot = { inbound: 0, outbound: 1, mayNotRecord: 2, count: 3 } as const;
+export interface PlainIdentity {
+  readonly key: KeyObject;
+  readonly chain: readonly Uint8Array[];
+}
+
+/** A `PosternError` on its way. */
+export interface PlainError {
+  readonly code: string;
+  readonly message: string;
+  readonly status: number;
+  readonly retryable: boolean;
+  readonly exposed: string;
+}
+
+/** Numbers that either side may look at without asking: open connections, records made and lost by the thread, records taken by the main one. */
+export const slot = { inbound: 0, outbound: 1, made: 2, lost: 3, taken: 4, count: 5 } as const;
+
+/** The most records of one thread that wait for the main one. */
+export const mostUnderway = 8_192;
 
 export type ToWorker =
-  | { readonly type: 'identity'; readonly key: KeyObject; readonly chain: readonly Uint8Array[] }
-  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
-  | { readonly type: 'listen' | 'drain' | 'describe'; readonly id: number };
+  | ({ readonly type: 'identity' } & PlainIdentity)
+  /** Without a policy it is the one of the snapshot before: a policy may be megabytes, and what changes most is the rest. */
+  | {
+      readonly type: 'snapshot';
+      readonly id: number;
+      readonly rest: Omit<Snapshot, 'policy'>;
+      readonly policy: PolicySet | undefined;
+    }
+  /** With what requests are refused because decisions cannot be recorded; nothing: they can. */
+  | { readonly type: 'recording'; readonly refusal: PlainError | undefined }
+  | { readonly type: 'look'; readonly id: number }
+  /** A second one cuts. */
+  | { readonly type: 'drain' };
+
+export type Outcome = 'in-force' | 'superseded' | 'refused';
 
 export type FromWorker =
-  | { readonly type: 'records'; readonly records: readonly RecordDraft[] }
+  | { readonly type: 'listening' }
+  /** JSON: half the cost of having the objects cloned. */
+  | { readonly type: 'records'; readonly text: string }
   | { readonly type: 'log'; readonly level: Level; readonly message: string; readonly fields: Fields | undefined }
-  | { readonly type: 'sample'; readonly sample: Samples }
-  /** The thread cannot take what the main one has taken. */
-  | { readonly type: 'refused'; readonly reason: string }
-  | { readonly type: 'answer'; readonly id: number; readonly value?: unknown; readonly failure?: string };
+  | { readonly type: 'settled'; readonly id: number; readonly outcome: Outcome; readonly reason?: string }
+  | { readonly type: 'seen'; readonly id: number; readonly samples: Samples; readonly description: unknown }
+  | { readonly type: 'drained' };

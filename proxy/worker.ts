@@ -1,98 +1,120 @@
 // A thread that runs one more data plane on the ports of the main one. Identity and configuration come from there, decision records and metrics go
-// there; a fault here ends this thread, and the main one starts another.
+// there. It takes no connection before all of it is in force, and whatever it cannot follow ends it: the main thread starts another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#base/clock';
-import { messageOf } from '#base/error';
+import { messageOf, PosternError } from '#base/error';
 import type { Fields, Level, Log } from '#base/log';
 import { createMetrics } from '#base/metrics';
 import { readIdentity } from '#spiffe';
+import type { Snapshot } from '#wire';
 import { createDataPlane } from './data-plane.ts';
-import { fail } from './errors.ts';
 import type { RecordDraft } from './exchange-record.ts';
-import { type FromWorker, slot, type ToWorker, type WorkerStart } from './worker-messages.ts';
-
-/** How old the numbers are that the main thread has of this one, at most. */
-const sampleMs = 1_000;
+import {
+  type FromWorker,
+  mostUnderway,
+  type PlainError,
+  slot,
+  type ToWorker,
+  type WorkerStart,
+} from './worker-messages.ts';
 
 const port = parentPort!;
-const { settings, shared } = workerData as WorkerStart;
+const { settings, shared, identity, snapshot, blocked } = workerData as WorkerStart;
 const numbers = new Int32Array(shared);
 const metrics = createMetrics();
 const say = (message: FromWorker): void => port.postMessage(message);
 
+let refusal: PlainError | undefined;
 let records: RecordDraft[] = [];
-const hand = (): void => {
-  say({ type: 'records', records });
+/** Both count on for ever, and past 2^31; their difference is right all the same. */
+const underway = (): number => (Atomics.load(numbers, slot.made) - Atomics.load(numbers, slot.taken)) | 0;
+const handOver = (): void => {
+  if (records.length > 0) say({ type: 'records', text: JSON.stringify(records) });
   records = [];
+  noteCounts();
+};
+const noteCounts = (): void => {
+  const { inbound, outbound } = plane.counts;
+  Atomics.store(numbers, slot.inbound, inbound);
+  Atomics.store(numbers, slot.outbound, outbound);
 };
 
 const plane = createDataPlane({
   ...settings,
   sharing: 'more',
   clock: systemClock,
-  log: logTo(undefined),
+  log: logTo({}),
   metrics,
   random: Math.random,
   record(record) {
-    if (records.push(record) === 1) setImmediate(hand);
+    if (underway() >= mostUnderway) return void Atomics.add(numbers, slot.lost, 1);
+    Atomics.add(numbers, slot.made, 1);
+    if (records.push(record) === 1) setImmediate(handOver);
   },
   assertRecording() {
-    if (Atomics.load(numbers, slot.mayNotRecord) !== 0)
-      throw fail('PROXY_NOT_RECORDING', { reason: 'the decision log takes no more' });
+    const reason = refusal ?? (underway() >= mostUnderway / 2 ? blocked : undefined);
+    if (reason) throw new PosternError(reason.code, reason, {});
   },
 });
+
+let { policy } = snapshot ?? {};
+/** Settles with the newest policy that takes long to build. */
+let building: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'identity':
-      return take(() => plane.setIdentity(readIdentity(message)));
+      return plane.setIdentity(readIdentity(message));
     case 'snapshot':
-      return take(() => plane.applySnapshot(message.snapshot));
-    case 'listen':
-      return answer(message.id, plane.listen());
+      policy = message.policy ?? policy!;
+      return apply(message.id, { ...message.rest, policy });
+    case 'recording':
+      refusal = message.refusal;
+      return;
+    case 'look':
+      noteCounts();
+      return say({ type: 'seen', id: message.id, samples: metrics.samples(), description: plane.describe() });
     case 'drain':
-      return answer(message.id, plane.drain().then(report));
-    case 'describe':
-      return answer(message.id, Promise.resolve(plane.describe()));
+      return void plane.drain().then(() => {
+        handOver();
+        say({ type: 'drained' });
+      });
   }
 });
+await begin();
 
-const sampleOften = (): void => {
-  report();
-  systemClock.after(sampleMs, sampleOften);
-};
-sampleOften();
-
-function report(): void {
-  if (records.length > 0) hand();
-  const { inbound, outbound } = plane.counts;
-  Atomics.store(numbers, slot.inbound, inbound);
-  Atomics.store(numbers, slot.outbound, outbound);
-  say({ type: 'sample', sample: metrics.samples() });
+async function begin(): Promise<void> {
+  if (identity) plane.setIdentity(readIdentity(identity));
+  if (snapshot) apply(0, snapshot);
+  // A newer one may have come meanwhile, whose policy takes long too.
+  for (let seen: Promise<void> | undefined; seen !== building; ) {
+    seen = building;
+    await seen;
+  }
+  if (snapshot && !plane.isReady) throw new Error('the configuration in force could not be put in force here');
+  await plane.listen();
+  say({ type: 'listening' });
 }
 
-function take(what: () => unknown): void {
-  const refuse = (thrown: unknown): void => say({ type: 'refused', reason: messageOf(thrown) });
+function apply(id: number, next: Snapshot): void {
+  const refuse = (thrown: unknown): void => say({ type: 'settled', id, outcome: 'refused', reason: messageOf(thrown) });
   try {
-    const taken = what();
-    if (taken instanceof Promise) taken.catch(refuse);
+    const built = plane.applySnapshot(next);
+    if (!built) return say({ type: 'settled', id, outcome: 'in-force' });
+    building = built.then(
+      (isInForce) => say({ type: 'settled', id, outcome: isInForce ? 'in-force' : 'superseded' }),
+      refuse,
+    );
   } catch (thrown) {
     refuse(thrown);
   }
 }
 
-function answer(id: number, work: Promise<unknown>): void {
-  work.then(
-    (value) => say({ type: 'answer', id, value }),
-    (thrown: unknown) => say({ type: 'answer', id, failure: messageOf(thrown) }),
-  );
-}
-
-function logTo(bound: Fields | undefined): Log {
+function logTo(bound: Fields): Log {
   const line =
     (level: Level) =>
     (message: string, fields?: Fields): void =>
-      say({ type: 'log', level, message, fields: bound || fields ? plain({ ...bound, ...fields }) : undefined });
+      say({ type: 'log', level, message, fields: plain({ ...bound, ...fields }) });
   return {
     debug: line('debug'),
     info: line('info'),
@@ -104,5 +126,7 @@ function logTo(bound: Fields | undefined): Log {
 
 /** What can cross to another thread. */
 function plain(fields: Fields): Fields {
-  return JSON.parse(JSON.stringify(fields)) as Fields;
+  return JSON.parse(
+    JSON.stringify(fields, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)),
+  ) as Fields;
 }

@@ -1,22 +1,31 @@
 // Several data planes on the same ports, one for each thread, seen as one: the main thread has the first of them, what it takes the others get, and
 // their decision records come together here, so that there is one log with one sequence. A thread that ends is replaced; nobody else notices.
-import { extname } from 'node:path';
-import { Worker, type WorkerOptions } from 'node:worker_threads';
-import { createBackoff } from '#base/backoff';
-import { messageOf } from '#base/error';
-import { countedOnly, type Samples, sumOfSamples } from '#base/metrics';
+import type { Worker, WorkerOptions } from 'node:worker_threads';
+import { isPosternError, messageOf } from '#base/error';
 import type { Identity } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { type Addresses, createDataPlane, type DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { fail } from './errors.ts';
-import { defaultLimits, type Limits } from './limits.ts';
-import { type FromWorker, slot, type ToWorker, type WorkerStart } from './worker-messages.ts';
+import { defaultLimits, type Limits, limitBounds } from './limits.ts';
+import { createThread, type Thread, type ThreadOptions } from './thread.ts';
+import type { PlainError, WorkerStart } from './worker-messages.ts';
 
 export interface DataPlanesOptions extends DataPlaneOptions {
   /** Threads in all. */
   readonly workers: number;
+  /** What requests are refused with rather than have their records lost; without it such records are counted as lost. */
+  readonly blocked?: () => Error;
+  /** So many records are gone before they came here. */
+  readonly lose?: ThreadOptions['lose'];
+  /** Node's own by default. */
+  readonly platform?: NodeJS.Platform;
   /** A new thread that runs this file. */
   readonly startThread?: (file: URL, options: WorkerOptions) => Worker;
+}
+
+export interface DataPlanes extends DataPlane {
+  /** Brings `counts`, `describe` and metrics up to date, which otherwise are up to a second old; absent when there is one thread. */
+  gather?(): Promise<void>;
 }
 
 /** Bounds of the whole process, of which each thread gets its part. */
@@ -33,255 +42,242 @@ const divided = [
 
 /** How often the threads hear whether decisions can be recorded. */
 const recordingMs = 100;
-const firstRestartMs = 100;
-const longestRestartMs = 10_000;
+/** How often they are asked what they have seen. */
+const lookMs = 1_000;
+/** The longest that somebody who wants to see all of it waits for a busy thread. */
+const gatherMs = 500;
+/** What a thread may take longer to drain than it was told to. */
+const lateMs = 3_000;
 
-/** Throws `PROXY_LISTEN_FAILED` where ports cannot be shared. */
-export function createDataPlanes(o: DataPlanesOptions): DataPlane {
+/** Throws `PROXY_WORKERS_UNSUPPORTED` where ports cannot be shared. */
+export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   const restarts = o.metrics.counter({
     name: 'postern_worker_restarts_total',
     help: 'Data-plane threads that ended and were started again.',
   });
   if (o.workers <= 1) return createDataPlane(o);
-  if (process.platform !== 'linux')
-    throw fail('PROXY_LISTEN_FAILED', {
-      address: 'shared ports',
-      reason: 'only Linux shares a port among threads; use one worker',
-    });
-  const limits = partOf({ ...defaultLimits, ...o.limits }, o.workers);
-  const main = createDataPlane({ ...o, limits, sharing: 'first' });
+  const { platform = process.platform, clock } = o;
+  if (platform !== 'linux') throw fail('PROXY_WORKERS_UNSUPPORTED', { workers: o.workers, platform });
+  const whole: Limits = { ...defaultLimits, ...o.limits };
+  const main = createDataPlane({ ...o, limits: partOf(whole, o.workers, 0), sharing: 'first' });
   let identity: Identity | undefined;
-  let snapshot: Snapshot | undefined;
-  /** Whether this thread has taken the newest snapshot; known later when its policy takes long to build. */
-  let isTaken = Promise.resolve(true);
+  /** What is in force here, and what will be once its policy is built. */
+  let inForce: Snapshot | undefined;
+  let pending: Snapshot | undefined;
   let addresses: Addresses | undefined;
-  let isDraining = false;
+  let refusal: PlainError | undefined;
   let isOver = false;
+  const cancels = new Map<string, () => void>();
 
-  const threads = Array.from({ length: o.workers - 1 }, (_, index) =>
-    createThread({
-      index: index + 1,
-      o,
-      limits,
-      identity: () => identity,
-      snapshot: () => snapshot,
-      addresses: () => addresses,
-      isTaken: () => isTaken,
-      isWanted: () => !isDraining,
+  const threads = Array.from({ length: o.workers - 1 }, (_, nth): Thread => {
+    const thread = createThread({
+      index: nth + 1,
+      clock,
+      log: o.log,
+      random: o.random,
+      begin: () => beginning(nth + 1),
+      onStarted() {
+        if (refusal) thread.send({ type: 'recording', refusal });
+        if (pending) void follow(thread, { ...pending, ...urgentOf(inForce) }, settledOf(pending));
+      },
       onRestart: () => restarts().value++,
-    }),
-  );
-  o.metrics.include(() => threads.map(({ sample }) => sample));
-  const tellRecording = (): void => {
+      record(record) {
+        try {
+          o.record(record);
+        } catch (thrown) {
+          o.log.error('a decision record was lost', { id: record.id, reason: messageOf(thrown) });
+        }
+      },
+      lose: o.lose ?? (() => undefined),
+      startThread: o.startThread,
+    });
+    return thread;
+  });
+  o.metrics.include(() => threads.map(({ samples }) => samples));
+
+  function beginning(index: number): Omit<WorkerStart, 'shared'> {
+    const { inbound, outbound, upstreams } = addresses!;
+    return {
+      settings: {
+        app: o.app,
+        inbound,
+        outbound,
+        upstreams: o.upstreams.map((port, nth) => ({ ...port, listen: upstreams[nth]!.address })),
+        instance: o.instance,
+        drainMs: o.drainMs,
+        limits: partOf(whole, o.workers, index),
+        ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+      },
+      identity: identity && { key: identity.key, chain: identity.chain },
+      snapshot: inForce,
+      blocked: o.blocked && plainOf(o.blocked()),
+    };
+  }
+
+  /** Whether a snapshot that is being built here came into force. */
+  const settling = new WeakMap<Snapshot, Promise<boolean>>();
+  const settledOf = (snapshot: Snapshot): Promise<boolean> => settling.get(snapshot) ?? Promise.resolve(true);
+
+  /** Sees that a thread decides by what this one does: fails closed when it does not. */
+  async function follow(thread: Thread, snapshot: Snapshot, here: Promise<boolean>): Promise<void> {
+    const there = await thread.apply(snapshot);
+    const isInForce = await here.catch(() => undefined);
+    if (there === 'refused' && isInForce === true)
+      thread.replace('it refused a configuration that the others have taken');
+    if (there === 'in-force' && isInForce === undefined)
+      thread.replace('it has taken a configuration that the main thread refused');
+  }
+
+  function every(ms: number, name: string, run: () => void): void {
     if (isOver) return;
-    let mayNotRecord = 0;
+    run();
+    cancels.set(
+      name,
+      clock.after(ms, () => every(ms, name, run)),
+    );
+  }
+  const tellRecording = (): void => {
+    const before = refusal;
+    refusal = undefined;
     try {
       o.assertRecording?.();
-    } catch {
-      mayNotRecord = 1;
+    } catch (thrown) {
+      refusal = plainOf(thrown);
     }
-    for (const thread of threads) thread.setRecording(mayNotRecord);
-    o.clock.after(recordingMs, tellRecording);
+    if (refusal?.message === before?.message) return;
+    for (const thread of threads) thread.send({ type: 'recording', refusal });
+  };
+  const end = async (): Promise<void> => {
+    isOver = true;
+    for (const cancel of cancels.values()) cancel();
+    await Promise.all(threads.map((thread) => thread.end()));
   };
 
   const counts = (what: 'inbound' | 'outbound'): number =>
     main.counts[what] + threads.reduce((sum, thread) => sum + thread.count(what), 0);
+  let drained: Promise<void> | undefined;
   return {
     get counts() {
       return { inbound: counts('inbound'), outbound: counts('outbound') };
     },
+    // A thread listens only while it is ready, so nobody meets one that is not.
     get isReady() {
       return main.isReady;
     },
     setIdentity(next) {
       main.setIdentity(next);
       identity = next;
-      for (const thread of threads) thread.sendIdentity();
+      for (const thread of threads) thread.send({ type: 'identity', key: next.key, chain: next.chain });
     },
     applySnapshot(next) {
       // Refused here, it reaches nobody.
-      const taken = main.applySnapshot(next);
-      const before = snapshot;
-      snapshot = next;
-      isTaken = taken
-        ? taken.then(
-            () => true,
-            () => {
-              if (snapshot === next) snapshot = before;
-              return false;
-            },
-          )
-        : Promise.resolve(true);
-      for (const thread of threads) thread.sendSnapshot();
-      return taken;
+      const built = main.applySnapshot(next);
+      if (built) {
+        if (inForce) inForce = { ...inForce, ...urgentOf(next) };
+        pending = next;
+        settling.set(next, built);
+      } else {
+        inForce = next;
+        if (pending && pending.revision <= next.revision) pending = undefined;
+      }
+      const here = built ?? Promise.resolve(true);
+      const everywhere = threads.map((thread) => follow(thread, next, here));
+      const settled = here.then(
+        (isInForce) => {
+          if (isInForce && built) inForce = { ...next, ...(pending === next ? {} : urgentOf(inForce)) };
+          if (pending === next) pending = undefined;
+        },
+        () => {
+          if (pending === next) pending = undefined;
+        },
+      );
+      if (!addresses) return built;
+      // In force is what every thread decides by.
+      return Promise.all([settled, ...everywhere]).then(() => here);
     },
     async listen() {
       addresses = await main.listen();
-      tellRecording();
       try {
         await Promise.all(threads.map((thread) => thread.start()));
       } catch (thrown) {
-        isDraining = isOver = true;
-        for (const thread of threads) thread.end();
-        await main.drain();
-        throw thrown;
+        void main.drain();
+        await Promise.all([main.drain(), end()]);
+        throw fail(
+          'PROXY_LISTEN_FAILED',
+          { address: 'the shared ports', reason: messageOf(thrown) },
+          { cause: thrown },
+        );
       }
+      every(recordingMs, 'recording', tellRecording);
+      every(lookMs, 'look', () => threads.forEach((thread) => void thread.look()));
       return addresses;
     },
-    async drain() {
-      isDraining = true;
-      await Promise.all([main.drain(), ...threads.map((thread) => thread.drain())]);
-      isOver = true;
-      for (const thread of threads) thread.end();
+    drain() {
+      const all = Promise.all([main.drain(), ...threads.map((thread) => thread.drain(o.drainMs + lateMs))]);
+      drained ??= all.then(end);
+      return drained;
     },
-    describe: () => ({
-      ...(main.describe() as object),
-      workers: [
-        { worker: 0, ...main.counts },
-        ...threads.map((thread) => ({
-          worker: thread.index,
-          inbound: thread.count('inbound'),
-          outbound: thread.count('outbound'),
-          restarts: thread.restarts,
-        })),
-      ],
-    }),
+    async gather() {
+      const late = Promise.withResolvers<void>();
+      const cancel = clock.after(gatherMs, late.resolve);
+      await Promise.race([Promise.all(threads.map((thread) => thread.look())), late.promise]);
+      cancel();
+    },
+    describe() {
+      const own = main.describe() as Description;
+      const others = threads.flatMap(({ description }) => (description ? [description as Description] : []));
+      const all = [own, ...others];
+      const sum = (of: (one: Description) => number): number => all.reduce((total, one) => total + of(one), 0);
+      return {
+        ...own,
+        connections: {
+          inbound: sum(({ connections }) => connections.inbound),
+          outbound: sum(({ connections }) => connections.outbound),
+          upstream: sum(({ connections }) => connections.upstream),
+        },
+        exchanges: sum(({ exchanges }) => exchanges),
+        pools: sum(({ pools }) => pools),
+        peers: all.flatMap(({ peers }) => peers).slice(0, 1_000),
+        limits: whole,
+        workers: [
+          { worker: 0, isListening: addresses !== undefined, ...main.counts, restarts: 0 },
+          ...threads.map((thread) => ({
+            worker: thread.index,
+            isListening: thread.isListening,
+            inbound: thread.count('inbound'),
+            outbound: thread.count('outbound'),
+            restarts: thread.restarts,
+          })),
+        ],
+      };
+    },
   };
 }
 
-interface ThreadOptions {
-  readonly index: number;
-  readonly o: DataPlanesOptions;
-  readonly limits: Limits;
-  readonly identity: () => Identity | undefined;
-  readonly snapshot: () => Snapshot | undefined;
-  readonly addresses: () => Addresses | undefined;
-  readonly isTaken: () => Promise<boolean>;
-  /** Whether it is started again when it ends. */
-  readonly isWanted: () => boolean;
-  readonly onRestart: () => void;
+/** What of a data plane's description is added up. */
+interface Description {
+  readonly connections: { readonly inbound: number; readonly outbound: number; readonly upstream: number };
+  readonly exchanges: number;
+  readonly pools: number;
+  readonly peers: readonly unknown[];
 }
 
-/** One further thread, through all its lives. */
-function createThread(options: ThreadOptions) {
-  const { index, o, limits, identity, snapshot, addresses, isTaken, isWanted, onRestart } = options;
-  const shared = new SharedArrayBuffer(slot.count * 4);
-  const numbers = new Int32Array(shared);
-  const backoff = createBackoff({ firstMs: firstRestartMs, longestMs: longestRestartMs, random: o.random });
-  const waiting = new Map<number, { resolve(value: unknown): void; reject(thrown: Error): void }>();
-  let next = 0;
-  let worker: Worker | undefined;
-  /** What the threads before this one have counted stays counted. */
-  let before: Samples = {};
-  let sample: Samples = {};
-  let restarts = 0;
-
-  const send = (message: ToWorker): void => worker?.postMessage(message);
-  const ask = (type: 'listen' | 'drain' | 'describe'): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const id = next++;
-      waiting.set(id, { resolve, reject });
-      send({ type, id });
-    });
-  const sendIdentity = (): void => {
-    const own = identity();
-    if (own) send({ type: 'identity', key: own.key, chain: own.chain });
-  };
-  const sendSnapshot = (): void => {
-    const held = snapshot();
-    if (held) send({ type: 'snapshot', snapshot: held });
-  };
-  const heard = (message: FromWorker, from: Worker): void => {
-    if (message.type === 'records') for (const record of message.records) o.record(record);
-    else if (message.type === 'log') o.log[message.level](message.message, { ...message.fields, worker: index });
-    else if (message.type === 'sample') sample = message.sample;
-    else if (message.type === 'refused') void refused(message.reason, from);
-    else {
-      const asked = waiting.get(message.id);
-      waiting.delete(message.id);
-      if (message.failure === undefined) asked?.resolve(message.value);
-      else asked?.reject(new Error(message.failure));
-    }
-  };
-  /** What all of them refuse changes nothing; one alone would decide by something that is out of date. */
-  const refused = async (reason: string, from: Worker): Promise<void> => {
-    if (!(await isTaken())) return;
-    o.log.error('a data-plane thread refused what the others have taken: another one takes its place', {
-      worker: index,
-      reason,
-    });
-    await from.terminate();
-  };
-  const start = async (): Promise<void> => {
-    const at = addresses()!;
-    const settings: WorkerStart['settings'] = {
-      app: o.app,
-      inbound: at.inbound,
-      outbound: at.outbound,
-      upstreams: o.upstreams.map((port, nth) => ({ ...port, listen: at.upstreams[nth]!.address })),
-      instance: o.instance,
-      drainMs: o.drainMs,
-      limits,
-      ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
-    };
-    const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-    const workerOptions = { workerData: { settings, shared } satisfies WorkerStart, execArgv: [] };
-    const started = o.startThread?.(file, workerOptions) ?? new Worker(file, workerOptions);
-    worker = started;
-    started.on('message', (message: FromWorker) => heard(message, started));
-    started.on('error', (thrown) =>
-      o.log.error('a data-plane thread failed', { worker: index, reason: messageOf(thrown) }),
-    );
-    started.once('exit', () => ended(started));
-    sendIdentity();
-    sendSnapshot();
-    await ask('listen');
-    backoff.reset();
-  };
-  const ended = (one: Worker): void => {
-    if (worker !== one) return;
-    worker = undefined;
-    before = sumOfSamples([before, countedOnly(sample)]);
-    sample = {};
-    Atomics.store(numbers, slot.inbound, 0);
-    Atomics.store(numbers, slot.outbound, 0);
-    for (const { reject } of waiting.values()) reject(new Error('the thread has ended'));
-    waiting.clear();
-    if (!isWanted()) return;
-    restarts++;
-    onRestart();
-    const ms = backoff.next();
-    o.log.error('a data-plane thread has ended: another one takes its place', { worker: index, ms });
-    o.clock.after(ms, () => {
-      if (!isWanted()) return;
-      start().catch((thrown: Error) => {
-        o.log.error('a data-plane thread could not be started', { worker: index, reason: thrown.message });
-        void worker?.terminate();
-      });
-    });
-  };
-  return {
-    index,
-    start,
-    sendIdentity,
-    sendSnapshot,
-    get sample() {
-      return sumOfSamples([before, sample]);
-    },
-    get restarts() {
-      return restarts;
-    },
-    count: (what: 'inbound' | 'outbound') => Atomics.load(numbers, slot[what]),
-    setRecording: (mayNot: number) => void Atomics.store(numbers, slot.mayNotRecord, mayNot),
-    /** Resolves when it carries nothing any more, or is gone. */
-    drain: async (): Promise<void> => {
-      if (worker) await ask('drain').catch(() => undefined);
-    },
-    end: () => void worker?.terminate(),
-  };
-}
-
-function partOf(limits: Limits, workers: number): Limits {
-  const parts = divided.map((name) => [name, Math.max(1, Math.ceil(limits[name] / workers))]);
+/** One thread's part: the parts add up to the whole, unless that is less than each of them needs. */
+function partOf(limits: Limits, workers: number, index: number): Limits {
+  const parts = divided.map((name) => {
+    const part = Math.floor(limits[name] / workers) + (index < limits[name] % workers ? 1 : 0);
+    return [name, Math.max(limitBounds[name]!.least ?? 1, part)];
+  });
   return { ...limits, ...Object.fromEntries(parts) };
+}
+
+/** What does not wait for a policy. */
+function urgentOf(snapshot: Snapshot | undefined): Partial<Pick<Snapshot, 'bundle' | 'bans'>> {
+  return snapshot ? { bundle: snapshot.bundle, bans: snapshot.bans } : {};
+}
+
+function plainOf(thrown: unknown): PlainError {
+  const fault = isPosternError(thrown) ? thrown : fail('PROXY_FAULT', { reason: messageOf(thrown) });
+  const { code, message, status, retryable, exposed } = fault;
+  return { code, message, status, retryable, exposed };
 }

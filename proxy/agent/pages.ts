@@ -3,7 +3,7 @@
 import type { Metrics } from '#base/metrics';
 import { formatBundle, toPem } from '#spiffe';
 import type { Snapshot } from '#wire';
-import type { Page } from '../admin.ts';
+import type { Answer, Page } from '../admin.ts';
 import type { Holding } from './disk.ts';
 import type { RenewalState } from './renewal.ts';
 import type { Refusal } from './snapshots.ts';
@@ -20,6 +20,8 @@ export interface Shown {
   readonly addresses: () => unknown;
   readonly counts: () => { readonly inbound: number; readonly outbound: number };
   readonly describe: () => unknown;
+  /** Brings the numbers of other threads up to date, where there are any. */
+  readonly gather: () => Promise<void> | undefined;
   readonly metrics: Metrics;
   readonly version: string;
   readonly startedAt: number;
@@ -38,8 +40,11 @@ export function adminPages(shown: Shown): Readonly<Record<string, Page>> {
       read: () => ({ body: redacted(shown.snapshot())?.policy ?? null }),
     },
     '/identity': { describe: 'the certificate chain and the trust bundle', read: () => ({ body: identityOf(shown) }) },
-    '/connections': { describe: 'what the data plane is doing', read: () => ({ body: shown.describe() }) },
-    '/metrics': metricsPage(shown.metrics),
+    '/connections': {
+      describe: 'what the data plane is doing',
+      read: upToDate(shown, () => ({ body: shown.describe() })),
+    },
+    '/metrics': metricsPage(shown),
   };
 }
 
@@ -56,7 +61,7 @@ export function healthPages(shown: Shown): Readonly<Record<string, Page>> {
           : { status: 503, body: reasons.map((reason) => `${reason}\n`).join('') };
       },
     },
-    '/metrics': metricsPage(shown.metrics),
+    '/metrics': metricsPage(shown),
   };
 }
 
@@ -71,11 +76,16 @@ export function unready({ state, snapshot, holding, now }: Shown): string[] {
   ];
 }
 
-function metricsPage(metrics: Metrics): Page {
+function metricsPage(shown: Shown): Page {
+  const type = 'text/plain; version=0.0.4; charset=utf-8';
   return {
     describe: 'numbers for Prometheus',
-    read: () => ({ body: metrics.render(), type: 'text/plain; version=0.0.4; charset=utf-8' }),
+    read: upToDate(shown, () => ({ body: shown.metrics.render(), type })),
   };
+}
+
+function upToDate({ gather }: Shown, read: () => Answer): Page['read'] {
+  return () => gather()?.then(read) ?? read();
 }
 
 function statusOf(shown: Shown): unknown {
