@@ -65,9 +65,14 @@ export class Http2Upstream implements LinkRole {
 
   /** How many requests could be started now. */
   get room(): number {
+    return this.link.isFull ? 0 : this.#streamsLeft;
+  }
+
+  /** Those that were promised a place before the connection filled up still get one: their bodies wait for the window like all others. */
+  get #streamsLeft(): number {
     const { link } = this;
     if (link.isLeaving || link.isOver || link.connection.isClosed) return 0;
-    return link.isFull ? 0 : Math.max(0, link.peer.streams - link.streams.size);
+    return Math.max(0, link.peer.streams - link.streams.size);
   }
 
   /** Requests that run. */
@@ -81,8 +86,8 @@ export class Http2Upstream implements LinkRole {
   }
 
   /**
-   * Sends the head; the body follows by `data` and `end` unless the head says that there is none. Without `room` the exchange fails at
-   * once as untouched. A WebSocket may be asked for before the other side has said that it takes them: every proxy of the mesh does, and
+   * Sends the head; the body follows by `data` and `end` unless the head says that there is none. Without a stream left the exchange fails
+   * at once as untouched. A WebSocket may be asked for before the other side has said that it takes them: every proxy of the mesh does, and
    * another one resets the stream (RFC 8441 section 3 would have us wait a round trip).
    */
   start(exchange: Exchange, fields: FieldList): Upstream {
@@ -90,7 +95,7 @@ export class Http2Upstream implements LinkRole {
     link.time = Math.max(link.time, exchange.sentAt ?? this.#o.monotonic());
     const id = link.lastOwnId === 0 ? 1 : link.lastOwnId + 2;
     const stream = new ClientStream(link, id, { ...this.#o, exchange });
-    if (this.room === 0) {
+    if (this.#streamsLeft === 0) {
       stream.isClosed = true;
       stream.onLost(undefined, true);
       return stream;

@@ -55,6 +55,13 @@ describe('one link carries the exchanges of many callers', () => {
     expect(records.map(({ bytesIn }) => bytesIn).sort()).toEqual(bodies.map(({ length }) => length).sort());
   });
 
+  test('bodies that fill the window of a new link hold back nobody who waited for it', async () => {
+    const pair = await startPair({ app: await echoing() });
+    const body = 'x'.repeat(100_000);
+    const answers = await Promise.all(paths(8).map(() => call(pair.web, { method: 'POST', body })));
+    expect(answers.map(({ status }) => status)).toEqual(paths(8).map(() => 200));
+  });
+
   test('a second one is opened only when the first one is full', async () => {
     const pair = await startPair({ app: await hanging() });
     await running(pair, paths(100));
