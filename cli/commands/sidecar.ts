@@ -3,11 +3,11 @@ import type { Command } from 'commander';
 import type { MaskableField } from '#audit';
 import { parseDuration } from '#base/duration';
 import { readPrivateFile } from '#base/files';
+import { giveBackMemory } from '#base/memory';
 import { sidecarConfig, sidecarSettings } from '#config';
 import type { Sidecar } from '#proxy';
 import type { CliContext, ContextControl } from '../context.ts';
 import { examples } from '../help.ts';
-import { giveBackMemory } from '../memory.ts';
 import {
   addSettings,
   type Flags,
