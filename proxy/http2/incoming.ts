@@ -313,7 +313,8 @@ export class Incoming implements FrameSink {
       if (link.outgoing.sendWindow > largestWindow) overflow('the window of the connection is too large');
     } else {
       const stream = link.streams.get(id);
-      if (!stream) return this.#late(id, { mayEnded: true, costs: true });
+      // Whoever reads a body opens the window for more of it while its end is on the way: that is counted above and nothing to blame.
+      if (!stream) return this.#late(id, { mayEnded: true, costs: false });
       stream.sendWindow += more;
       if (stream.sendWindow > largestWindow) return stream.onOverflow();
     }

@@ -121,6 +121,8 @@ export abstract class LinkStream {
     if (this.isReceived || this.isClosed) return;
     this.#taken += bytes;
     if (this.#taken * 2 < this.#window) return;
+    // What is still to come fits.
+    if (this.expected !== unknownLength && this.expected <= this.receiveWindow) return;
     let more = this.#taken;
     // Whoever reads at once may have more on the way.
     if (!this.#wasHeld && this.#window < this.link.limits.mostStreamWindow) {

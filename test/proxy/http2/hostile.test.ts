@@ -208,6 +208,17 @@ describe('floods', () => {
     expect(ours.limits.at(-1)).toContain(limit);
   });
 
+  test('windows opened for answers that have just ended are no flood', async () => {
+    const [raw, ours] = await attack(hello);
+    for (let round = 0; round < 30; round++) {
+      const ids = Array.from({ length: 100 }, (_, index) => odd(round * 100 + index));
+      raw.send(Buffer.concat(ids.map((id) => Buffer.concat([request(id), frame(types.window, 0, id, u32(65_536))]))));
+      await raw.frame(({ type, id }) => type === types.data && id === ids.at(-1));
+    }
+    expect(ours.limits).toEqual([]);
+    expect(raw.isClosed).toBe(false);
+  });
+
   test('P5: SETTINGS with hundreds of values end the connection', async () => {
     const [raw] = await attack(hello);
     raw.send(
