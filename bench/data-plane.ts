@@ -12,7 +12,7 @@ const perSecond = 1_000;
 export async function run(): Promise<Bench> {
   const pairs = await startPairs({ app: 'nginx' });
   try {
-    for (const { port } of pairs.all) await runWrk({ port, connections: 64, seconds: 4 });
+    for (const { port } of pairs.all) await runWrk({ port, connections: 64, seconds: 8 });
     const figures: Figure[] = [];
     for (const connections of [1, 64, 256]) figures.push(...(await closedLoop(pairs, connections)));
     for (const connections of [2, 16, 64]) figures.push(...(await openLoop(pairs, connections)));

@@ -11,6 +11,8 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),
   'data-plane': () => import('./data-plane.ts'),
+  bodies: () => import('./bodies.ts'),
+  handshakes: () => import('./handshakes.ts'),
   endurance: () => import('./endurance.ts'),
 };
 
