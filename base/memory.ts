@@ -3,11 +3,22 @@
 
 /** Asks V8 for the collection that it makes when memory is short. Takes some tens of milliseconds; call it before anybody is served. */
 export function giveBackMemory(): void {
+  const hide = exposeCollection();
+  collectIfExposed();
+  hide();
+}
+
+/** Lets threads collect until the result is called. The switch is the process's, so only the main thread may turn it. */
+export function exposeCollection(): () => void {
   // Not imported: the namespaces of these modules load others.
   const { setFlagsFromString } = process.getBuiltinModule('node:v8');
-  const { runInNewContext } = process.getBuiltinModule('node:vm');
   setFlagsFromString('--expose-gc');
-  const collect: unknown = runInNewContext('gc');
-  setFlagsFromString('--no-expose-gc');
+  return () => setFlagsFromString('--no-expose-gc');
+}
+
+/** The same for this thread's heap, where the main thread lets it. */
+export function collectIfExposed(): void {
+  const { runInNewContext } = process.getBuiltinModule('node:vm');
+  const collect: unknown = runInNewContext('globalThis.gc');
   if (typeof collect === 'function') collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }

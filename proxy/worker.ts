@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#base/clock';
 import { messageOf, PosternError } from '#base/error';
 import type { Fields, Level, Log } from '#base/log';
-import { giveBackMemory } from '#base/memory';
+import { collectIfExposed } from '#base/memory';
 import { createMetrics } from '#base/metrics';
 import { readIdentity } from '#spiffe';
 import type { Snapshot } from '#wire';
@@ -93,7 +93,7 @@ async function begin(): Promise<void> {
     await seen;
   }
   if (snapshot && !plane.isReady) throw new Error('the configuration in force could not be put in force here');
-  giveBackMemory();
+  collectIfExposed();
   await plane.listen();
   say({ type: 'listening' });
 }

@@ -2,6 +2,7 @@
 // their decision records come together here, so that there is one log with one sequence. A thread that ends is replaced; nobody else notices.
 import type { Worker, WorkerOptions } from 'node:worker_threads';
 import { isPosternError, messageOf } from '#base/error';
+import { exposeCollection } from '#base/memory';
 import type { Identity } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { type Addresses, createDataPlane, type DataPlane, type DataPlaneOptions } from './data-plane.ts';
@@ -197,9 +198,11 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
     },
     async listen() {
       addresses = await main.listen();
+      const hide = exposeCollection();
       try {
         await Promise.all(threads.map((thread) => thread.start()));
       } catch (thrown) {
+        hide();
         void main.drain();
         await Promise.all([main.drain(), end()]);
         throw fail(
@@ -208,6 +211,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
           { cause: thrown },
         );
       }
+      hide();
       every(recordingMs, 'recording', tellRecording);
       every(lookMs, 'look', () => threads.forEach((thread) => void thread.look()));
       return addresses;
