@@ -23,7 +23,8 @@ ${processes.map(([name, settings]) => settingsSection(name, settings)).join('\n'
 ## Limits
 
 The bounds of a sidecar's data plane: times in milliseconds, sizes in bytes. \`--limit NAME=N\`, or the map \`limits\` in a file. Each one that bites is counted in
-\`postern_limits_total\`.
+\`postern_limits_total\`. Those of the whole process (connections, peerConnections, exchanges, handshakes, processBytes, poolConnections, poolPending, refusalsPerSecond)
+are divided among \`--workers\`, and each gets at least the least.
 
 | Name | Default | At least | Meaning |
 |---|---|---|---|
