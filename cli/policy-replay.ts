@@ -14,6 +14,7 @@ export async function replayAgainst(o: {
   readonly since: number;
   readonly candidate: PolicySet;
 }): Promise<Replay> {
+  const { loadModels } = await import('#policy');
   const { replay } = await import('#policy/tools');
   const { calls } = await fetchObserved(o.context, o.api, o.since);
   const sets = new Map<number, PolicySet>();
@@ -21,7 +22,7 @@ export async function replayAgainst(o: {
     const set = revision > 0 ? await versionOrNothing(o.api, revision) : undefined;
     if (set) sets.set(revision, set);
   }
-  return replay(calls, o.candidate, (revision) => sets.get(revision));
+  return replay(calls, o.candidate, (revision) => sets.get(revision), await loadModels(o.candidate));
 }
 
 async function versionOrNothing(api: Api, revision: number): Promise<PolicySet | undefined> {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
+import { parseCasbinCsv } from '#policy';
 import { type LocatedResource, type Origin, type Resource, resourceSchemas } from '#wire';
 import { largestFile, readText, reasonOf } from './text-file.ts';
 import { type LocatedDocument, type Position, placeOf, readDocuments } from './yaml.ts';
@@ -44,7 +45,7 @@ export function parseResources(text: string, file: string): LoadedResources {
       const found = problemsOf(part, file);
       problems.push(...found);
       if (found.length > 0) continue;
-      const inlined = inlineKeys(part, file);
+      const inlined = inlineFiles(part, file);
       if ('problem' in inlined) problems.push(inlined.problem);
       else resources.push({ resource: inlined.resource, origin: originOf(part, file) });
     }
@@ -77,7 +78,35 @@ function filesIn(path: string, depth: number, problems: Problem[]): string[] {
   }
 }
 
-/** An issuer's keys from the file that it names, which is beside the one that names it. */
+/** What a resource has in files of its own, which are beside the one that names them. */
+function inlineFiles(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
+  return (part.value as Resource).kind === 'CasbinModel' ? inlineModel(part, file) : inlineKeys(part, file);
+}
+
+/** A Casbin model's text and rows, as other Casbins keep them. */
+function inlineModel(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
+  let resource = part.value as Extract<Resource, { kind: 'CasbinModel' }>;
+  for (const [from, into] of [
+    ['modelFile', 'model'],
+    ['rowsFile', 'rows'],
+  ] as const) {
+    const { [from]: named, ...rest } = resource;
+    if (named === undefined) continue;
+    const [line, column] = placeOf(part, `/${from}`, false);
+    const refuse = (message: string) => ({ problem: { message: `${from} ${message}`, file, line, column } });
+    if (rest[into] !== undefined) return refuse(`stands beside ${into}; write one of them`);
+    const read = readText(join(dirname(file), named));
+    if ('problem' in read) return refuse(`${named}: ${read.problem.message}`);
+    const parsed = into === 'rows' ? parseCasbinCsv(read.text) : undefined;
+    if (parsed && 'fault' in parsed) return refuse(`${named}:${parsed.line}: ${parsed.fault}`);
+    resource = { ...rest, [into]: parsed ? parsed.rows : read.text } as typeof resource;
+    const [fault] = check(resourceSchemas.CasbinModel, resource);
+    if (fault) return refuse(`${named}: ${fault.pointer} ${fault.message}`);
+  }
+  return { resource };
+}
+
+/** An issuer's keys from the file that it names. */
 function inlineKeys(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
   const resource = part.value as Resource;
   if (resource.kind !== 'JwtIssuer' || resource.jwksFile === undefined) return { resource };

@@ -1,4 +1,4 @@
-// Which services may a service be able to call? Those that some allow rule admits it to, whatever the method, path or condition.
+// Which services may a service be able to call? Those that some allow rule or Casbin model may admit it to, whatever the method, path or condition.
 import type { PolicySet } from '#wire';
 
 /** Called services as SPIFFE IDs, and as patterns (`*`, `spiffe://td/prefix/**`) where a rule's `to` has one. */
@@ -15,6 +15,11 @@ export function reachOf(set: PolicySet, service: string): Reach {
     if (!rule.from.some((source) => isMatch(source, service, set.groups))) continue;
     const targets = rule.to.flatMap((target) => (target.startsWith('group:') ? membersOf(target, set.groups) : target));
     for (const target of targets) (isPattern(target) ? patterns : ids).add(target);
+  }
+  // Whom a Casbin model admits only casbin can tell, for each call: so it may be anybody.
+  for (const target of (set.models ?? []).flatMap(({ to }) => to)) {
+    const targets = target.startsWith('group:') ? membersOf(target, set.groups) : [target];
+    for (const each of targets) (isPattern(each) ? patterns : ids).add(each);
   }
   return { ids: [...ids], patterns: [...patterns] };
 }

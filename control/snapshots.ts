@@ -1,5 +1,6 @@
 // What the proxies of a service must hold now: rules scoped to it, the services it may call, bans, bundle. One text for each service, made
 // from cached parts; a new revision only when its content differs, so that nobody is woken by what does not concern them.
+import { createHash } from 'node:crypto';
 import type { PolicySet, Snapshot } from '#wire';
 import { wireVersion } from '#wire';
 import { hostOf } from './hosts.ts';
@@ -59,8 +60,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     let part = scoped.get(service);
     if (!part) {
       const set = scope(policy(), service);
-      const text = `"rules":${JSON.stringify(set.rules)},"groups":${JSON.stringify(set.groups)}${set.issuers ? `,"issuers":${JSON.stringify(set.issuers)}` : ''}`;
-      part = { text, reach: reachOf(set, service) };
+      const text = `"rules":${JSON.stringify(set.rules)},"groups":${JSON.stringify(set.groups)}${set.issuers ? `,"issuers":${JSON.stringify(set.issuers)}` : ''}${set.models ? `,"models":${JSON.stringify(set.models)}` : ''}`;
+      const digest = createHash('sha256').update(text).digest('base64url');
+      part = { text: `${text},"digest":"${digest}"`, reach: reachOf(set, service) };
       scoped.set(service, part);
     }
     return part;

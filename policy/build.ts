@@ -1,6 +1,6 @@
 // From what operators wrote to the set that proxies compile: service names become SPIFFE IDs, groups are resolved, each rule keeps the file
 // and line it came from. Call it only on resources in which `validateResources` finds nothing.
-import type { LocatedResource, Origin, PolicyResource, PolicyRule, PolicySet } from '#wire';
+import type { CasbinModel, LocatedResource, Origin, PolicyResource, PolicyRule, PolicySet } from '#wire';
 import { flattenGroups } from './groups.ts';
 import { resolveSource } from './source.ts';
 
@@ -19,7 +19,28 @@ export function buildPolicySet({ resources, trustDomain, revision }: BuildOption
   const rules = resources.flatMap(({ resource, origin }) =>
     resource.kind === 'Policy' ? rulesOf(resource, origin, resolve) : [],
   );
-  return { revision, rules, groups: Object.fromEntries(groups), ...issuersOf(resources) };
+  const models = resources.flatMap((located) => modelOf(located, trustDomain, resolve));
+  return {
+    ...{ revision, rules, groups: Object.fromEntries(groups), ...issuersOf(resources) },
+    ...(models.length > 0 ? { models } : {}),
+  };
+}
+
+function modelOf(
+  { resource, origin }: LocatedResource,
+  trustDomain: string,
+  resolve: (texts: readonly string[]) => string[],
+): CasbinModel[] {
+  if (resource.kind !== 'CasbinModel') return [];
+  const { name, to, model = '', request, rows = [] } = resource;
+  const at = origin && positionOf(origin, '');
+  return [
+    {
+      ...{ name, to: resolve([to].flat()), trustDomain, model, rows },
+      ...(request ? { request } : {}),
+      ...(origin && at ? { source: { file: origin.file, ...at } } : {}),
+    },
+  ];
 }
 
 function issuersOf(resources: readonly LocatedResource[]): Pick<PolicySet, 'issuers'> {

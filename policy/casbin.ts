@@ -1,9 +1,10 @@
-// What does stock Casbin answer? The export of our rules for any Casbin, and an oracle that asks node-casbin. The only importer of casbin.
-// Never on the path of a request, never asked through its async or cached interfaces, never told to reload: one enforcer for one set.
+// What does stock Casbin answer? The export of our rules for any Casbin, an oracle that asks node-casbin about them, and users' own models. The only
+// importer of casbin. Never asked through its async or cached interfaces, never told to reload: one enforcer for one set.
 import { readFileSync } from 'node:fs';
 import { type Adapter, type Model, newEnforcer, newModelFromString } from 'casbin';
 import { messageOf } from '#base/error';
 import type { PolicySet } from '#wire';
+import type { ReadModel } from './casbin-model/read.ts';
 import { fail } from './errors.ts';
 import { importRows } from './import.ts';
 import type { Question } from './program.ts';
@@ -79,12 +80,44 @@ export async function createCasbin(set: PolicySet): Promise<CasbinOracle> {
   };
 }
 
-async function load(model: string, rows: readonly (readonly string[])[]) {
+/** What a model's rows say: a row, by its place among those given, that allows or denies; or nothing. */
+export type RowVerdict =
+  | { readonly effect: undefined; readonly row?: never }
+  | { readonly effect: 'allow' | 'deny'; readonly row: number };
+
+/** A new enforcer for one user's model, which asks it about field values. What it gives throws when casbin does. Throws `POLICY_CASBIN`. */
+export async function createModelEnforcer({
+  text,
+  rows,
+}: ReadModel): Promise<(values: readonly string[]) => RowVerdict> {
+  const enforcer = await loadRows(text, rows);
+  const places = new Map(rows.flatMap((row, index) => (row[0] === 'p' ? [[keyOf(row.slice(1)), index] as const] : [])));
+  return (values) => {
+    const [isAllowed, decisive] = enforcer.enforceExSync(...values);
+    const row = decisive.length > 0 ? places.get(keyOf(decisive)) : undefined;
+    // `=== true`: whatever else is merely truthy must never allow. And no answer without a row that gives it.
+    if (isAllowed === true && row !== undefined) return { effect: 'allow', row };
+    return row === undefined || isAllowed === true ? { effect: undefined } : { effect: 'deny', row };
+  };
+}
+
+const keyOf = (fields: readonly string[]): string => JSON.stringify(fields);
+
+function load(model: string, rows: readonly (readonly string[])[]) {
   for (const row of rows) checkRow(row);
+  return loadRows(model, rows);
+}
+
+async function loadRows(model: string, rows: readonly (readonly string[])[]) {
   try {
     const enforcer = await newEnforcer(newModelFromString(model), memoryAdapter(rows));
     // Casbin drops what it does not understand without a word; so what it holds is counted.
-    const held = (await enforcer.getPolicy()).length + (await enforcer.getGroupingPolicy()).length;
+    const kinds = new Set(rows.map(([kind]) => kind!));
+    let held = 0;
+    for (const kind of kinds) {
+      const of = kind === 'p' ? enforcer.getNamedPolicy(kind) : enforcer.getNamedGroupingPolicy(kind);
+      held += (await of).length;
+    }
     if (held !== rows.length) throw fail('POLICY_CASBIN', { reason: `it holds ${held} of ${rows.length} rows` });
     return enforcer;
   } catch (cause) {
@@ -109,7 +142,7 @@ function memoryAdapter(rows: readonly (readonly string[])[]): Adapter {
   };
   return {
     async loadPolicy(model: Model) {
-      for (const [kind, ...fields] of rows) model.model.get(kind!)!.get(kind!)!.policy.push(fields);
+      for (const [kind, ...fields] of rows) model.model.get(kind![0]!)!.get(kind!)!.policy.push(fields);
     },
     savePolicy: refuse,
     addPolicy: refuse,

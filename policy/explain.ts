@@ -2,17 +2,20 @@
 // with the one thing each missed. Looks at every rule: for people and tools, never for the hot path.
 import type { PolicySet } from '#wire';
 import { type Condition, conditionsHold } from './condition.ts';
+import { combine, type Models, unloadedModels } from './models.ts';
 import { createPeers, type Peer } from './peers.ts';
 import { type Decision, decideAmong, type Question } from './program.ts';
 import { asksClaims, type ReadRule, readRules } from './rule.ts';
 import { createNode, insert, look } from './trie.ts';
 
 export interface RuleRef {
-  /** policy/id */
+  /** policy/id, or casbin:MODEL/ROW */
   readonly rule: string;
   readonly effect: 'allow' | 'deny';
   readonly shadow: boolean;
   readonly source?: { readonly file: string; readonly line: number; readonly column: number };
+  /** Of a Casbin model: the row itself. */
+  readonly row?: readonly string[];
 }
 
 export interface NearMiss extends RuleRef {
@@ -29,12 +32,45 @@ export interface Explanation {
   readonly matched: readonly RuleRef[];
   /** For a default deny: allow rules for this destination that missed by one thing, at most ten. */
   readonly nearest: readonly NearMiss[];
+  /** What each Casbin model for the called service says; `none`: nothing of its own, `fault`: it could not be asked, which denies. */
+  readonly models?: readonly { readonly name: string; readonly answer: 'allow' | 'deny' | 'none' | 'fault' }[];
 }
 
 const mostNearest = 10;
 
-/** Throws `POLICY_INVALID` like `compileProgram`. */
-export function explain(set: PolicySet, question: Question): Explanation {
+/** Throws `POLICY_INVALID` like `compileProgram`. Without the models loaded, calls that they decide about are refused as that one does. */
+export function explain(set: PolicySet, question: Question, models: Models = unloadedModels(set)): Explanation {
+  const explained = explainRules(set, question);
+  const { decision, rule, matched, nearest } = explained;
+  if (decision.effect === 'deny' && decision.reason !== 'default-deny') return explained;
+  if (question.token === 'refused' && models.asksToken(question.to)) {
+    return { decision: deniedAs(set, 'token-refused'), matched: [...(rule ? [rule] : []), ...matched], nearest: [] };
+  }
+  const answers = models.answers(question);
+  if (answers.length === 0) return explained;
+  const combined = combine(decision, answers);
+  const refs = answers.flatMap((answer): (RuleRef & { readonly row: readonly string[] })[] => {
+    if (answer.rule === undefined || (answer.effect !== 'allow' && answer.effect !== 'deny')) return [];
+    const { source, rows } = answer.model;
+    const row = rows[answer.row!]!;
+    return [{ rule: answer.rule, effect: answer.effect, shadow: false, row, ...(source ? { source } : {}) }];
+  });
+  const all = [...(rule ? [rule] : []), ...matched, ...refs];
+  const winner = all.find((ref) => ref.rule === combined.rule);
+  return {
+    decision: combined,
+    ...(winner ? { rule: winner } : {}),
+    matched: all.filter((ref) => ref !== winner),
+    nearest: combined.reason === 'default-deny' ? nearest : [],
+    models: answers.map(({ model, effect }) => ({ name: model.name, answer: effect ?? ('none' as const) })),
+  };
+}
+
+function deniedAs({ revision }: PolicySet, reason: Decision['reason']): Decision {
+  return { effect: 'deny', reason, matched: [], shadow: [], revision };
+}
+
+function explainRules(set: PolicySet, question: Question): Explanation {
   const rules = readRules(set);
   const peers = createPeers(set);
   for (const rule of rules) for (const from of [...rule.from, ...rule.to]) peers.tokenOf(from);
@@ -42,8 +78,7 @@ export function explain(set: PolicySet, question: Question): Explanation {
   const called = peers.peerOf(question.to);
   const revision = set.revision;
   if (!caller || !called || question.method === '' || !question.path.startsWith('/')) {
-    const decision: Decision = { effect: 'deny', reason: 'policy-error', matched: [], shadow: [], revision };
-    return { decision, matched: [], nearest: [] };
+    return { decision: deniedAs(set, 'policy-error'), matched: [], nearest: [] };
   }
   const holding = { holds: (text: string, peer: Peer): boolean => peer.holds.has(peers.tokenOf(text)) };
   const found: ReadRule[] = [];
@@ -62,8 +97,7 @@ export function explain(set: PolicySet, question: Question): Explanation {
     else if (misses.length === 1 && !rule.deny) nearest.push({ ...refOf(rule), ...misses[0]! });
   }
   if (isRefused) {
-    const decision: Decision = { effect: 'deny', reason: 'token-refused', matched: [], shadow: [], revision };
-    return { decision, matched: found.map(refOf), nearest: [] };
+    return { decision: deniedAs(set, 'token-refused'), matched: found.map(refOf), nearest: [] };
   }
   const decision = decideAmong(found, revision);
   const winner = found.find((rule) => rule.name === decision.rule);

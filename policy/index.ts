@@ -1,11 +1,14 @@
 // Policies: from what operators wrote to one decision per request. Casbin itself is behind another door (#policy/casbin): proxies never load it.
 
 export { buildPolicySet } from './build.ts';
+export { parseCasbinCsv } from './casbin-model/rows.ts';
 export { policyErrors } from './errors.ts';
 export type { Explanation, NearMiss, RuleRef } from './explain.ts';
 export { explain } from './explain.ts';
+export type { ModelAnswer, Models } from './models.ts';
+export { costOfModels, loadModels, modelsFor } from './models.ts';
 export type { BuildPace, Decision, PeerProgram, Program, ProgramOptions, Question } from './program.ts';
-export { buildProgram, compileProgram, denyAll } from './program.ts';
+export { buildProgram, compileProgram, denyAll, isQuick } from './program.ts';
 export { scopePolicySet } from './scope.ts';
 export type { Mismatch } from './self-check.ts';
 export { selfChecked } from './self-check.ts';

@@ -3,6 +3,7 @@
 import type { PolicySet } from '#wire';
 import { type Circumstances, conditionsHold } from './condition.ts';
 import { fail } from './errors.ts';
+import { loadModels, unloadedModels, withModels } from './models.ts';
 import { createNarrow, everyEntry, type RuleIndex, smallSet } from './narrow.ts';
 import { createPeers, type Peer } from './peers.ts';
 import { anyPath, asksClaims, type ReadRule, readRulesInSteps } from './rule.ts';
@@ -67,14 +68,30 @@ const nobody: Peer = { tokens: [], holds: new Set() };
 /** Refuses everything: what is in force before the first policy arrives. */
 export const denyAll: Program = compileProgram({ revision: 0, rules: [], groups: {} });
 
-/** Throws `POLICY_INVALID` when any rule cannot be enforced exactly; nothing is enforced in part. */
+/**
+ * Throws `POLICY_INVALID` when any rule cannot be enforced exactly; nothing is enforced in part. Calls to services that a CasbinModel decides about are
+ * refused: only `buildProgram` loads those.
+ */
 export function compileProgram(set: PolicySet, options: ProgramOptions = {}): Program {
+  const models = unloadedModels(set);
   const building = buildInSteps(set, options);
   for (;;) {
     const step = building.next();
-    if (step.done) return step.value;
+    if (step.done) return withModels(step.value, models);
   }
 }
+
+/** Whether it is compiled in a few milliseconds, and so at once: few rules, small groups, and no model that must be loaded. */
+export function isQuick({ rules, groups, models = [] }: PolicySet): boolean {
+  if (models.length > 0 || rules.length > quickRules) return false;
+  let members = 0;
+  for (const list of Object.values(groups)) members += list.length;
+  for (const { to, from, paths = [], methods = [] } of rules)
+    members += to.length * Math.max(1, paths.length) * Math.max(1, methods.length) * from.length;
+  return members <= quickEntries;
+}
+const quickRules = 300;
+const quickEntries = 5_000;
 
 export interface BuildPace {
   /** Milliseconds that never go back. */
@@ -83,18 +100,24 @@ export interface BuildPace {
   readonly pause: () => Promise<void>;
   /** How long a turn may work, milliseconds. */
   readonly sliceMs?: number;
+  /** Puts something around the program of the rules, before the models come beside it. */
+  readonly around?: (rules: Program) => Program;
+  /** Ends the build: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
-/** As `compileProgram`, in turns of a few milliseconds: connections are served meanwhile by the program that is in force. */
-export async function buildProgram(set: PolicySet, { monotonic, pause, sliceMs = 4 }: BuildPace): Promise<Program> {
+/** As `compileProgram`, with the models loaded, in turns of a few milliseconds: connections are served meanwhile by the program that is in force. */
+export async function buildProgram(set: PolicySet, pace: BuildPace): Promise<Program> {
+  const { monotonic, pause, sliceMs = 4, around = (rules) => rules, signal } = pace;
   const building = buildInSteps(set, {});
   for (;;) {
     const end = monotonic() + sliceMs;
     do {
       const step = building.next();
-      if (step.done) return step.value;
+      if (step.done) return withModels(around(step.value), await loadModels(set));
     } while (monotonic() < end);
     await pause();
+    signal?.throwIfAborted();
   }
 }
 
@@ -211,7 +234,7 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
   const bySource: ReadRule[][] = [];
   const asking = new Set<string>();
   let work = 0;
-  assertBounded(rules);
+  yield* assertBounded(rules);
   for (const item of rules) {
     const sources = [...new Set(item.from)].map(tokenOf);
     for (const source of sources) {
@@ -236,9 +259,10 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
 }
 
 /** Before the first place is taken: what is refused must not have cost its memory. */
-function assertBounded(rules: readonly ReadRule[]): void {
+function* assertBounded(rules: readonly ReadRule[]): Generator<void, void> {
   let entries = 0;
-  for (const { name, to, from, methods, templates } of rules) {
+  for (const { index, name, to, from, methods, templates } of rules) {
+    if (index % 256 === 255) yield;
     entries += new Set(to).size * (templates ?? anyPath).length * (methods?.length ?? 1) * new Set(from).size;
     if (entries <= mostEntries) continue;
     throw fail('POLICY_INVALID', { reason: `${name}: too many combinations; name a group instead of a list` });

@@ -1,7 +1,7 @@
 // What one service's proxies must know of the whole policy: rules for calls to it, and rules for calls that it may make. Never less: the
 // decisions about calls from or to the service are the same in the scoped set as in the whole one.
 import type { SpiffeId } from '#spiffe';
-import type { PolicySet } from '#wire';
+import type { CasbinModel, PolicySet } from '#wire';
 import { basesOf } from './source.ts';
 
 export function scopePolicySet(set: PolicySet, service: SpiffeId): PolicySet {
@@ -13,15 +13,24 @@ export function scopePolicySet(set: PolicySet, service: SpiffeId): PolicySet {
   }
   const holds = (text: string): boolean => direct.has(text) || memberOf.has(text);
   const rules = set.rules.filter((rule) => rule.to.some(holds) || rule.from.some(holds));
+  // Whom a model lets call only casbin knows: every proxy may have to ask it before a call.
+  const models = set.models ?? [];
   const needed = new Set(
-    rules.flatMap((rule) => [...rule.to, ...rule.from]).filter((text) => text.startsWith('group:')),
+    [...rules.flatMap((rule) => [...rule.to, ...rule.from]), ...models.flatMap((model) => model.to)].filter((text) =>
+      text.startsWith('group:'),
+    ),
   );
   return {
     revision: set.revision,
     rules,
     groups: Object.fromEntries([...groups].filter(([name]) => needed.has(`group:${name}`))),
-    ...(set.issuers && rules.some(asksClaims) ? { issuers: set.issuers } : {}),
+    ...(set.issuers && (rules.some(asksClaims) || models.some(takesClaims)) ? { issuers: set.issuers } : {}),
+    ...(models.length > 0 ? { models } : {}),
   };
+}
+
+function takesClaims({ request = {} }: CasbinModel): boolean {
+  return Object.values(request).some((source) => source.startsWith('jwt:'));
 }
 
 function asksClaims({ when }: PolicySet['rules'][number]): boolean {

@@ -4,6 +4,7 @@ import type { Problem } from '#base/error';
 import { suggest } from '#base/suggest';
 import type {
   AssertionResource,
+  CasbinModelResource,
   GroupResource,
   InvariantResource,
   JwtIssuerResource,
@@ -12,6 +13,7 @@ import type {
   RuleResource,
 } from '#wire';
 import { positionOf } from './build.ts';
+import { readCasbinModel } from './casbin-model/read.ts';
 import { readCondition } from './condition.ts';
 import { findCycle } from './groups.ts';
 import { readTokenKey } from './jwks.ts';
@@ -50,6 +52,7 @@ export function validateResources(resources: readonly LocatedResource[]): Proble
     if (resource.kind === 'Group') checkGroup(resource, report, checkSource);
     else if (resource.kind === 'Policy') checkPolicy(resource, report, checkSource);
     else if (resource.kind === 'JwtIssuer') checkIssuer(resource, report);
+    else if (resource.kind === 'CasbinModel') checkModel(resource, report, checkSource);
     else checkAssertion(resource, report, checkSource);
   }
   reportCycle(groups, reporter);
@@ -84,6 +87,20 @@ function checkPolicy(policy: PolicyResource, report: Report, checkSource: Source
   }
 }
 
+function checkModel(resource: CasbinModelResource, report: Report, checkSource: SourceChecker): void {
+  const { to, model, modelFile, request, rows, rowsFile } = resource;
+  if (typeof to === 'string') checkSource(to, '/to', report);
+  else for (const [index, text] of to.entries()) checkSource(text, `/to/${index}`, report);
+  for (const [what, file] of Object.entries({ modelFile, rowsFile }))
+    if (file !== undefined) report(`/${what}`, 'a file is read by postern apply, from the file that names it');
+  if (model === undefined) report('', 'it has no model', 'write its text, or name its file with modelFile');
+  if (rows === undefined) report('', 'it has no rows', 'write them, or name their file with rowsFile');
+  if (model === undefined || rows === undefined) return;
+  const read = readCasbinModel({ model, request, rows });
+  if ('text' in read) return;
+  for (const { pointer, message } of read) report(pointer, message);
+}
+
 function checkIssuer({ issuer, jwks, jwksFile }: JwtIssuerResource, report: Report): void {
   if (/[\p{Cc}\s]/u.test(issuer)) report('/issuer', 'the issuer has white space or a control character');
   if (jwksFile !== undefined)
@@ -110,6 +127,12 @@ function checkTokens(resources: readonly LocatedResource[], reporter: (located: 
   }
   if (issuers.size > 0) return;
   for (const located of resources) {
+    const { resource } = located;
+    if (resource.kind === 'CasbinModel') {
+      const field = Object.entries(resource.request ?? {}).find(([, source]) => source.startsWith('jwt:'))?.[0];
+      if (field !== undefined)
+        reporter(located)(`/request/${field}`, 'fields from JWT claims need a JwtIssuer resource, and there is none');
+    }
     if (located.resource.kind !== 'Policy') continue;
     for (const [index, rule] of located.resource.rules.entries()) {
       const place = (rule.when ?? []).findIndex(({ key }) => key.startsWith('jwt:'));

@@ -2,11 +2,11 @@
 // assignments after everything new has been built, so a refused snapshot changes nothing.
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
-import { messageOf } from '#base/error';
+import { isPosternError, messageOf } from '#base/error';
 import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { compileProgram, createTokenVerifier, type Program, selfChecked } from '#policy';
+import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
@@ -62,8 +62,11 @@ export interface Addresses {
 export interface DataPlane {
   /** For connections from now on; those made with the earlier one finish what they carry. */
   setIdentity(identity: Identity): void;
-  /** In force on return, for running exchanges too. Throws `SNAPSHOT_REFUSED` and changes nothing. */
-  applySnapshot(snapshot: Snapshot): void;
+  /**
+   * In force on return, for running exchanges too; or, when its policy takes long to build, its bans and bundle are, and the promise tells when the rest is
+   * (false: a newer one came before). Throws or rejects with `SNAPSHOT_REFUSED`, and the policy of before stays.
+   */
+  applySnapshot(snapshot: Snapshot): Promise<boolean> | undefined;
   /** Opens every listener or none. Throws `PROXY_LISTEN_FAILED`. */
   listen(): Promise<Addresses>;
   readonly counts: { readonly inbound: number; readonly outbound: number };
@@ -83,6 +86,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   let local: Peer | undefined;
   let view: View | undefined;
   let policy: Snapshot['policy'] | undefined;
+  let building: { snapshot: Snapshot; readonly program: Promise<Program>; readonly abort: AbortController } | undefined;
   let credentials: Credentials | undefined;
   let isDraining = false;
   let inboundListener: InboundListener | undefined;
@@ -145,8 +149,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     view: () => view,
   };
 
-  const compile = (set: PolicySet): Program =>
-    selfChecked(compileProgram(set), {
+  const checked = (rules: Program, set: PolicySet): Program =>
+    selfChecked(rules, {
       set,
       monotonic,
       onSame: () => metrics.selfCheck('same'),
@@ -188,33 +192,23 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (contexts) useContexts(contexts);
     },
     applySnapshot(snapshot) {
-      const refuse = (reason: string, cause?: unknown): never => {
-        throw fail('SNAPSHOT_REFUSED', { revision: snapshot.revision, reason }, { cause });
-      };
-      if (!identity) throw refuse('this proxy has no identity yet');
-      if (snapshot.service !== identity.id.uri) refuse(`it is for ${snapshot.service}`);
-      if (view && snapshot.revision < view.revision) refuse(`revision ${view.revision} is in force already`);
-      let next: View;
-      let contexts: ReturnType<typeof contextsOf> | undefined;
-      try {
-        // The policy of before needs no second compiling: new bans beside it are in force at once, whatever its size.
-        const compiled = policy === snapshot.policy ? view?.program : undefined;
-        next = viewOf(snapshot, identity.id.trustDomain, () => compiled ?? compile(snapshot.policy));
-        if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity, next.bundle);
-      } catch (thrown) {
-        throw refuse(messageOf(thrown), thrown);
+      if (!identity) throw refusal(snapshot, 'this proxy has no identity yet');
+      if (snapshot.service !== identity.id.uri) throw refusal(snapshot, `it is for ${snapshot.service}`);
+      const newest = Math.max(view?.revision ?? 0, building?.snapshot.revision ?? 0);
+      // The policy of before needs no second compiling: new bans beside it are in force at once, whatever its size.
+      const isKept = view !== undefined && policy !== undefined && isSamePolicy(policy, snapshot.policy);
+      const isUrgentOnly = isKept && snapshot.revision === view?.revision;
+      if (snapshot.revision < newest && !isUrgentOnly)
+        throw refusal(snapshot, `revision ${newest} is in force already`);
+      if (isKept || isQuick(snapshot.policy)) {
+        if (!isUrgentOnly) stopBuilding();
+        putInForce(snapshot, () =>
+          isKept ? view!.program : checked(compileProgram(snapshot.policy), snapshot.policy),
+        );
+        return undefined;
       }
-      const before = view;
-      view = next;
-      policy = snapshot.policy;
-      if (contexts) useContexts(contexts);
-      balancer.keep(
-        new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
-      );
-      upstreams.keep(next.routes.destinations);
-      live.recheck();
-      live.cutPeers((peer) => isBanned(next.bans, peer));
-      if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
+      if (view && policy) putInForce({ ...snapshot, policy, revision: view.revision }, () => view!.program);
+      return build(snapshot);
     },
     async listen() {
       const shared: ListenOptions = {
@@ -271,6 +265,62 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     }),
   };
 
+  /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
+  function putInForce(snapshot: Snapshot, program: () => Program): void {
+    let next: View;
+    let contexts: ReturnType<typeof contextsOf> | undefined;
+    try {
+      next = viewOf(snapshot, identity!.id.trustDomain, program);
+      if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
+    } catch (thrown) {
+      throw refusal(snapshot, messageOf(thrown), thrown);
+    }
+    const before = view;
+    view = next;
+    policy = snapshot.policy;
+    if (contexts) useContexts(contexts);
+    balancer.keep(
+      new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
+    );
+    upstreams.keep(next.routes.destinations);
+    live.recheck();
+    live.cutPeers((peer) => isBanned(next.bans, peer));
+    if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
+  }
+
+  /** In turns, while the program of before serves. What comes with the same policy meanwhile waits for the same build; another policy ends it. */
+  async function build(snapshot: Snapshot): Promise<boolean> {
+    if (building && isSamePolicy(building.snapshot.policy, snapshot.policy)) building.snapshot = snapshot;
+    else {
+      stopBuilding();
+      const abort = new AbortController();
+      const program = buildProgram(snapshot.policy, {
+        monotonic,
+        pause: () => new Promise((resolve) => setImmediate(resolve)),
+        around: (rules) => checked(rules, snapshot.policy),
+        signal: abort.signal,
+      });
+      building = { snapshot, program, abort };
+    }
+    const own = building;
+    try {
+      const program = await own.program;
+      if (building !== own || own.snapshot !== snapshot) return false;
+      building = undefined;
+      putInForce(snapshot, () => program);
+      return true;
+    } catch (thrown) {
+      if (own.abort.signal.aborted || (building === own && own.snapshot !== snapshot)) return false;
+      if (building === own) building = undefined;
+      throw isPosternError(thrown, 'SNAPSHOT_REFUSED') ? thrown : refusal(snapshot, messageOf(thrown), thrown);
+    }
+  }
+
+  function stopBuilding(): void {
+    building?.abort.abort();
+    building = undefined;
+  }
+
   function retireAll(kinds: readonly ('inbound' | 'outbound' | 'upstream')[]): void {
     for (const kind of kinds) for (const connection of [...live.all(kind)]) connection.retire();
   }
@@ -310,6 +360,15 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       look();
     });
   }
+}
+
+function refusal({ revision }: Snapshot, reason: string, cause?: unknown): Error {
+  return fail('SNAPSHOT_REFUSED', { revision, reason }, { cause });
+}
+
+/** Said by the control plane, which has made both texts; without its word only the very same object is the same. */
+function isSamePolicy(one: PolicySet, other: PolicySet): boolean {
+  return one === other || (one.digest !== undefined && one.digest === other.digest && one.revision === other.revision);
 }
 
 const noBans = { ids: new Set<string>(), serials: new Set<string>() };

@@ -167,6 +167,10 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     service: id,
     folder,
     apply: (snapshot) => dataPlane.applySnapshot(snapshot),
+    onSettled: () => {
+      if (snapshots.current) configured.abort();
+      keepSoon();
+    },
     bundle: () => holding.bundle,
     adoptBundle: (bundle, bundleText) => {
       holding = { ...holding, bundle, bundleText };

@@ -45,6 +45,7 @@ export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from '.
 export { decisionRecord, recordBatch } from './record.ts';
 export type {
   AssertionResource,
+  CasbinModelResource,
   GroupResource,
   InvariantResource,
   JwtIssuerResource,
@@ -57,6 +58,7 @@ export type {
 } from './resources.ts';
 export { resourceSchemas } from './resources.ts';
 export type {
+  CasbinModel,
   Endpoint,
   PolicyRule,
   PolicySet,

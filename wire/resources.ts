@@ -113,7 +113,39 @@ export const jwtIssuerSchema = s.object({
 });
 export type JwtIssuerResource = Static<typeof jwtIssuerSchema>;
 
-export type Resource = PolicyResource | GroupResource | AssertionResource | JwtIssuerResource;
+/** A user's own Casbin model; what it may say is checked by #policy. */
+export const casbinModelFields = {
+  model: s.string({ minLength: 1, maxLength: 16_384, description: 'the text of the model' }),
+  request: s.optional(
+    s.record(s.string({ minLength: 1, maxLength: 256 }), {
+      description: 'what each field of a request is taken from; absent: sub, obj, act and dom as usual',
+    }),
+  ),
+  rows: s.array(s.array(s.string({ maxLength: 2_048 }), { minItems: 1, maxItems: 32 }), {
+    minItems: 1,
+    maxItems: 10_000,
+    description: 'the policy: each row with its kind (p, g) first',
+  }),
+};
+
+export const casbinModelSchema = s.object({
+  kind: s.literal('CasbinModel'),
+  name: name('unique among models'),
+  description: s.optional(s.string({ maxLength: 1_024 })),
+  to: s.anyOf(destination, s.array(destination, { minItems: 1, maxItems: 10_000 })),
+  model: s.optional(casbinModelFields.model),
+  modelFile: s.optional(
+    s.string({ minLength: 1, maxLength: 4_096, description: 'a file beside this one, read when it is loaded' }),
+  ),
+  request: casbinModelFields.request,
+  rows: s.optional(casbinModelFields.rows),
+  rowsFile: s.optional(
+    s.string({ minLength: 1, maxLength: 4_096, description: 'a CSV file beside this one, read when it is loaded' }),
+  ),
+});
+export type CasbinModelResource = Static<typeof casbinModelSchema>;
+
+export type Resource = PolicyResource | GroupResource | AssertionResource | JwtIssuerResource | CasbinModelResource;
 export type ResourceKind = Resource['kind'];
 
 /** Every kind there is, with its schema: the one list that loaders, the control plane and the documentation go by. */
@@ -122,6 +154,7 @@ export const resourceSchemas = {
   Group: groupSchema,
   Assertion: assertionSchema,
   JwtIssuer: jwtIssuerSchema,
+  CasbinModel: casbinModelSchema,
 } as const;
 
 /** Where a resource was written, so that a decision can name its rule's file and line. Lines and columns count from 1. */

@@ -1,7 +1,7 @@
 // What a proxy holds: one full snapshot, scoped to what its service needs. Pushed on the watch stream, kept on disk, acknowledged or refused.
 import { type Static, s } from '#base/schema';
 import { instanceFacts } from './enrolment.ts';
-import { condition } from './resources.ts';
+import { casbinModelFields, condition } from './resources.ts';
 import { wireVersion } from './version.ts';
 
 /** One rule as proxies get it: `to` and `from` are SPIFFE IDs, prefixes (`spiffe://td/x/**`), `*` or `group:NAME`. */
@@ -20,10 +20,23 @@ const policyRule = s.object({
 });
 export type PolicyRule = Static<typeof policyRule>;
 
+/** A user's own Casbin model as proxies get it. */
+const casbinModel = s.object({
+  name: s.string({ maxLength: 128 }),
+  to: s.array(s.string({ maxLength: 2_048 }), { minItems: 1 }),
+  /** Whose services are called by their name alone in rows. */
+  trustDomain: s.string({ maxLength: 256 }),
+  ...casbinModelFields,
+  source: s.optional(s.object({ file: s.string({ maxLength: 4_096 }), line: s.integer(), column: s.integer() })),
+});
+export type CasbinModel = Static<typeof casbinModel>;
+
 /** A set of rules with the groups they name, flattened to SPIFFE IDs, prefixes and `*`. */
 export const policySet = s.object({
   revision: s.integer({ minimum: 0, description: 'rises with every change of policies or groups' }),
   rules: s.array(policyRule),
+  /** Of everything here but the revision, so that a proxy sees at once that it has built this policy before. */
+  digest: s.optional(s.string({ maxLength: 64 })),
   groups: s.record(s.array(s.string({ maxLength: 2_048 }))),
   /** Whose tokens conditions on claims believe. */
   issuers: s.optional(
@@ -35,6 +48,8 @@ export const policySet = s.object({
       }),
     ),
   ),
+  /** What decides beside the rules. */
+  models: s.optional(s.array(casbinModel)),
 });
 export type PolicySet = Static<typeof policySet>;
 

@@ -72,6 +72,7 @@ const columnsOf: Readonly<Record<ResourceKind, readonly string[]>> = {
   Group: ['NAME', 'MEMBERS'],
   Assertion: ['NAME', 'NEVER', 'ALWAYS'],
   JwtIssuer: ['NAME', 'ISSUER', 'AUDIENCES', 'KEYS'],
+  CasbinModel: ['NAME', 'TO', 'ROWS'],
 };
 
 function cellsOf(resource: Resource): Cell[] {
@@ -79,6 +80,9 @@ function cellsOf(resource: Resource): Cell[] {
   if (resource.kind === 'JwtIssuer') {
     const { name, issuer, audiences, jwks } = resource;
     return [name, issuer, audiences.join(', '), jwks?.keys.length ?? 0];
+  }
+  if (resource.kind === 'CasbinModel') {
+    return [resource.name, [resource.to].flat().join(', '), resource.rows?.length ?? 0];
   }
   if (resource.kind === 'Assertion') {
     return [resource.name, ...[resource.never, resource.always].map((each) => [each ?? []].flat().length)];

@@ -40,7 +40,7 @@ export interface Prover {
 
 /** Throws `POLICY_INVALID`. */
 export function createProver(set: PolicySet): Prover {
-  const rules = boxesOf(set);
+  const rules = { never: boxesOf(withModelsAs('allow', set)), always: boxesOf(withModelsAs('deny', set)) };
   return {
     breach(invariant) {
       const asked: Box = {
@@ -50,7 +50,7 @@ export function createProver(set: PolicySet): Prover {
         templates: invariant.paths?.map(templateOf),
       };
       const known: Box = { to: [], from: invariant.except, methods: [], templates: [] };
-      const space = createSpace<Box>([...rules, asked, known]);
+      const space = createSpace<Box>([...rules[invariant.kind], asked, known]);
       const excepted = space.ids.setOf(invariant.except);
       const verdicts = createVerdicts<Judge>();
       const scope = scopeOf(invariant);
@@ -71,6 +71,18 @@ export function createProver(set: PolicySet): Prover {
       return found;
     },
   };
+}
+
+/** What only casbin can tell is taken for the worst: to break `never` a model may allow everything, to break `always` deny it. */
+function withModelsAs(effect: 'allow' | 'deny', set: PolicySet): PolicySet {
+  const worst = (set.models ?? []).map(({ name, to }) => ({
+    policy: `casbin:${name}`,
+    id: 'any',
+    effect,
+    to,
+    from: ['*'],
+  }));
+  return worst.length === 0 ? set : { ...set, rules: [...set.rules, ...worst] };
 }
 
 function allowedIn(scope: Judge, rules: readonly Judge[], { find }: Verdicts<Judge>): State | undefined {

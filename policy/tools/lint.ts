@@ -2,6 +2,7 @@
 // Says nothing about style and changes nothing.
 import type { PolicySet } from '#wire';
 import type { RuleRef } from '../explain.ts';
+import { destinationsOf } from '../models.ts';
 import type { ReadRule } from '../rule.ts';
 import { readRules } from '../rule.ts';
 import { boxesOf, type RuleBox } from '../space/boxes.ts';
@@ -107,11 +108,20 @@ function effects(set: PolicySet, twins: ReadonlyMap<string, string>): Finding[] 
   });
   return [...open].flatMap(([rule, { witness, isFree, others }]): Finding[] => {
     if (!witness || twins.has(rule.name)) return [];
+    // What a model allows only casbin can tell.
+    if (rule.deny && isFree && isModelled(set, rule)) return [];
     const code = rule.deny ? (isFree ? 'PL003' : 'PL001') : isFree ? 'PL001' : 'PL002';
     const names = [...others];
     const message = code === 'PL003' ? 'no rule allows any of what it denies' : `${words[code]}: ${names.join(', ')}`;
     return [{ ...refOf(rule), code, severity: code === 'PL003' ? 'note' : 'warning', message, witness, others: names }];
   });
+}
+
+function isModelled(set: PolicySet, { to }: ReadRule): boolean {
+  const covers = (one: string, other: string): boolean =>
+    one === '*' || one === other || (one.endsWith('/**') && other.startsWith(one.slice(0, -2)));
+  const texts = (set.models ?? []).flatMap((model) => destinationsOf(set, model));
+  return texts.some((text) => to.some((other) => covers(text, other) || covers(other, text)));
 }
 
 const words = { PL001: 'covered by', PL002: 'all that it allows is denied by' } as const;

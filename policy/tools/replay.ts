@@ -1,6 +1,7 @@
 // What would yesterday's calls get under another policy? Records have no headers and no port; what the old rules said about them is known,
 // though, and used: an answer is certain whenever every request with the recorded outcome would get it, and else it is said to depend.
 import type { PolicySet } from '#wire';
+import { type Models, unloadedModels } from '../models.ts';
 import { compileProgram } from '../program.ts';
 import { readRules } from '../rule.ts';
 import { createVerdicts, type Judge, sidesOf, type Verdicts } from '../space/verdicts.ts';
@@ -23,11 +24,15 @@ export interface Replay {
   readonly flips: readonly Flip[];
 }
 
-/** `policyOf`: the policy that was in force at a revision, when it is still known. Throws `POLICY_INVALID`, `POLICY_TOO_COMPLEX`. */
+/**
+ * `policyOf`: the policy that was in force at a revision, when it is still known. `models`: those of the candidate, loaded; without them calls that they decide
+ * about depend. Throws `POLICY_INVALID`, `POLICY_TOO_COMPLEX`.
+ */
 export function replay(
   calls: readonly ObservedCall[],
   candidate: PolicySet,
   policyOf: (revision: number) => PolicySet | undefined = () => undefined,
+  models: Models = unloadedModels(candidate),
 ): Replay {
   const numbers = { next: 0 };
   const after = createCandidates(candidate, numbers);
@@ -41,8 +46,19 @@ export function replay(
       const set = policyOf(call.revision);
       before.set(call.revision, set && createCandidates(set, numbers));
     }
-    const rules = after(call);
-    const now = answer(rules, knownOf(call, before.get(call.revision), verdicts), verdicts);
+    const rules = [...after(call)];
+    const said = models.answers({ ...call, headers: () => [] });
+    for (const { effect, rule = '' } of said)
+      if (effect === 'allow' || effect === 'deny')
+        rules.push({
+          name: rule,
+          index: numbers.next++,
+          deny: effect === 'deny',
+          ports: undefined,
+          conditions: undefined,
+        });
+    const isOpen = said.some(({ effect }) => effect === 'fault');
+    const now = isOpen ? 'depends' : answer(rules, knownOf(call, before.get(call.revision), verdicts), verdicts);
     if (now === call.effect) same += call.count;
     else flips.push({ call, now, rules: rules.map(({ name }) => name) });
     if (now === 'depends') depends += call.count;
@@ -84,7 +100,9 @@ interface Known {
 /** What the record proves about its headers and port: which of the old rules held, and which did not. */
 function knownOf(call: ObservedCall, before: Candidates | undefined, { find }: Verdicts<NamedJudge>): Known {
   const rules = before?.(call) ?? [];
-  const named = new Set([...(call.rule === undefined ? [] : [call.rule]), ...call.matched]);
+  const deciders = [...(call.rule === undefined ? [] : [call.rule]), ...call.matched];
+  // Rows of a Casbin model say nothing about headers.
+  const named = new Set(deciders.filter((name) => !name.startsWith('casbin:')));
   const held = rules.filter(({ name }) => named.has(name));
   // A set that does not have the rules that decided is not the one that was in force.
   if (held.length !== named.size) return { held: [], failed: [] };

@@ -24,7 +24,7 @@ export interface Snapshots {
   readonly refused: Refusal | undefined;
   /** Applies the one on disk, when there is a usable one. */
   restore(): void;
-  /** Takes a pushed snapshot, of any shape; true when it is in force on return. Never throws. */
+  /** Takes a pushed snapshot, of any shape; true when it is in force on return. What takes longer is told by `onSettled`. Never throws. */
   take(value: unknown): boolean;
   /** Makes what is in force durable, unless it is already. Never throws. */
   keep(): void;
@@ -33,8 +33,13 @@ export interface Snapshots {
 export interface SnapshotsOptions {
   readonly service: SpiffeId;
   readonly folder: SidecarFolder;
-  /** Puts it in force as a whole; throws to refuse it with nothing changed. */
-  readonly apply: (snapshot: Snapshot) => void;
+  /**
+   * Puts it in force as a whole; throws to refuse it with nothing changed. A promise: its bans and bundle are in force, and the rest will be when its policy is
+   * built (true), unless a newer one comes before (false).
+   */
+  readonly apply: (snapshot: Snapshot) => Promise<boolean> | undefined;
+  /** A policy that took long to build is in force, or is refused. */
+  readonly onSettled?: () => void;
   /** The trust bundle held so far, and how a newer one is taken over. */
   readonly bundle: () => TrustBundle;
   readonly adoptBundle: (bundle: TrustBundle, text: string) => void;
@@ -54,24 +59,65 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   let keptText = '';
   let refused: Refusal | undefined;
   let newest = 0;
+  /** The newest refused one, whose bans count also beside a policy that comes into force after it. */
+  let refusedValue: unknown;
   metrics.gauge({
     name: 'postern_snapshot_revision',
     help: 'The configuration revision in force, 0 for none',
     read: () => current?.revision ?? 0,
   });
 
-  const putInForce = (value: unknown): 'applied' | 'unchanged' => {
+  const putInForce = (value: unknown): 'applied' | 'unchanged' | 'building' => {
     const snapshot = assertSnapshot(value, service);
     const refuse = (reason: string) => fail('SIDECAR_SNAPSHOT_REFUSED', { revision: snapshot.revision, reason });
     if (snapshot.revision < newest) throw refuse(`it is older than revision ${newest}, which is in force`);
     const text = JSON.stringify(snapshot);
     if (text === currentText) return 'unchanged';
     const bundle = readBundle(snapshot, options.bundle(), refuse);
-    options.apply(snapshot);
-    [current, currentText, newest] = [snapshot, text, snapshot.revision];
-    if (refused && refused.revision <= snapshot.revision) refused = undefined;
+    const building = options.apply(snapshot);
     if (bundle !== options.bundle()) options.adoptBundle(bundle, snapshot.bundle);
-    return 'applied';
+    newest = snapshot.revision;
+    if (!building) {
+      inForce(snapshot, text);
+      return 'applied';
+    }
+    if (current) {
+      current = { ...current, bundle: snapshot.bundle, bans: snapshot.bans };
+      currentText = JSON.stringify(current);
+    }
+    void building.then(
+      (isInForce) => {
+        if (!isInForce) return;
+        inForce(snapshot, text);
+        applied();
+        if (revisionOf(refusedValue) > snapshot.revision) takeUrgent(refusedValue);
+        options.onSettled?.();
+      },
+      (thrown: unknown) => {
+        refuseValue(value, thrown);
+        options.onSettled?.();
+      },
+    );
+    return 'building';
+  };
+
+  const inForce = (snapshot: Snapshot, text: string): void => {
+    [current, currentText] = [snapshot, text];
+    if (refused && refused.revision <= snapshot.revision) [refused, refusedValue] = [undefined, undefined];
+  };
+  const applied = (): void => {
+    outcomes('applied').value++;
+    log.info('a configuration is in force', { revision: current?.revision });
+  };
+  const refuseValue = (value: unknown, thrown: unknown): void => {
+    refused = { revision: revisionOf(value), reason: reasonOf(thrown).slice(0, 4_096) };
+    refusedValue = value;
+    outcomes('refused').value++;
+    log.error('a configuration was refused; the one before it stays in force', {
+      ...refused,
+      inForce: current?.revision ?? 0,
+    });
+    takeUrgent(value);
   };
 
   /**
@@ -88,7 +134,8 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
         const held = options.bundle();
         const trusted = bundle === current.bundle ? held : readBundle(next, held, (reason) => new TypeError(reason));
         const text = JSON.stringify(next);
-        if (text !== currentText) options.apply(next);
+        // Its policy is the one in force, or a build that runs for it already.
+        if (text !== currentText) void options.apply(next);
         [current, currentText, newest] = [next, text, urgent.revision];
         if (trusted !== held) options.adoptBundle(trusted, bundle);
         return log.info('the bans of the refused configuration are in force', { revision: urgent.revision });
@@ -118,7 +165,8 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       if (!stored) return;
       try {
         if ('broken' in stored) throw new TypeError(stored.broken);
-        putInForce(stored.value);
+        const outcome = putInForce(stored.value);
+        if (outcome === 'building') return;
         keptText = currentText;
         log.info('the configuration on disk is in force', { revision: current?.revision });
       } catch (thrown) {
@@ -134,20 +182,13 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     },
     take(value) {
       try {
-        if (putInForce(value) === 'unchanged') return true;
+        const outcome = putInForce(value);
+        if (outcome === 'applied') applied();
+        return outcome !== 'building';
       } catch (thrown) {
-        refused = { revision: revisionOf(value), reason: reasonOf(thrown).slice(0, 4_096) };
-        outcomes('refused').value++;
-        log.error('a configuration was refused; the one before it stays in force', {
-          ...refused,
-          inForce: current?.revision ?? 0,
-        });
-        takeUrgent(value);
+        refuseValue(value, thrown);
         return false;
       }
-      outcomes('applied').value++;
-      log.info('a configuration is in force', { revision: current?.revision });
-      return true;
     },
     keep() {
       if (keptText === currentText) return;

@@ -33,11 +33,11 @@ interface Outcome {
 
 async function runTest(context: CliContext, files: readonly string[], options: PolicySource): Promise<void> {
   const { loadCases } = await import('#config/resources');
-  const { compileProgram } = await import('#policy');
+  const { buildProgram } = await import('#policy');
   const { cases, problems } = loadCases(files);
   if (problems.length > 0) throw fail('CLI_FILES_INVALID', { count: problems.length }, { problems });
   const { set, trustDomain } = await readPolicy(context, options);
-  const program = compileProgram(set);
+  const program = await buildProgram(set, { monotonic: () => context.clock.monotonic(), pause: async () => undefined });
   const outcomes: Outcome[] = [];
   for (const one of cases) outcomes.push(await decide(one, program, trustDomain));
   const failed = outcomes.filter(({ passed }) => !passed);

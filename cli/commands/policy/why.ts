@@ -45,7 +45,7 @@ async function runWhy(
   asked: { readonly from: string; readonly to: string; readonly method: string; readonly path: string },
   options: WhyOptions,
 ): Promise<void> {
-  const { explain } = await import('#policy');
+  const { explain, loadModels } = await import('#policy');
   const headers = readHeaders(options.header);
   const [method, path, port] = [readMethod(asked.method), await readPath(asked.path), readPort(options.port)];
   const { shown: more, ...circumstances } = await readCircumstances(options);
@@ -59,7 +59,7 @@ async function runWhy(
     headers: (name) => headers.get(name) ?? [],
     ...circumstances,
   };
-  const explanation = explain(set, question);
+  const explanation = explain(set, question, await loadModels(set));
   const shown = {
     from: question.from,
     to: question.to,
@@ -75,7 +75,7 @@ async function runWhy(
 
 function explanationText(
   { output }: CliContext,
-  { decision, rule, matched, nearest }: Explanation,
+  { decision, rule, matched, nearest, models = [] }: Explanation,
   question: Question,
 ): string {
   const { paint } = output;
@@ -84,6 +84,7 @@ function explanationText(
   const lines = [`${verdict}   ${decision.reason}   revision ${decision.revision}`, `  ${call}`];
   if (rule) lines.push('decided by', `  ${refText(rule)}`);
   if (matched.length > 0) lines.push('also matched', ...matched.map((each) => `  ${refText(each)}`));
+  for (const { name, answer } of models) lines.push(`CasbinModel ${name} says ${modelWords[answer]}`);
   if (nearest.length > 0) {
     lines.push('nearest rules, and what each missed');
     for (const miss of nearest) lines.push(`  ${refText(miss)}`, `    ${miss.missed}: ${miss.reason}`);
@@ -91,7 +92,14 @@ function explanationText(
   return lines.join('\n');
 }
 
-function refText({ rule, effect, shadow, source }: RuleRef): string {
+const modelWords = {
+  allow: 'allow',
+  deny: 'deny',
+  none: 'nothing: no row of it matches',
+  fault: 'nothing it can stand by (a value is missing, is a list, or is the name of a role), so the call is denied',
+} as const;
+
+function refText({ rule, effect, shadow, source, row }: RuleRef): string {
   const place = source ? `   ${source.file}:${source.line}:${source.column}` : '';
-  return `${effect} ${rule}${shadow ? ' (shadow)' : ''}${place}`;
+  return `${effect} ${rule}${shadow ? ' (shadow)' : ''}${row ? `   ${row.join(', ')}` : ''}${place}`;
 }
