@@ -32,7 +32,8 @@ export function replyTo(fault: PosternError, options: ReplyOptions): Reply {
     ...(isVerified && rule !== undefined && { rule }),
     ...(isVerified && fault.hint !== undefined && { hint: fault.hint }),
   };
-  if (request && isGrpc(request.fields)) return grpcReply(fault, options);
+  // Not for a tunnel, whatever its fields say: the 200 would open it.
+  if (request && request.tunnel === undefined && isGrpc(request.fields)) return grpcReply(fault, options);
   const body = Buffer.from(`${JSON.stringify({ error })}\n`);
   // A caller that is gone is not answered; 499 is only for the record.
   const status = fault.status === 499 ? 400 : fault.status;

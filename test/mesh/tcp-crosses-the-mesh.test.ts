@@ -189,6 +189,24 @@ describe('CONNECT on the HTTP port', () => {
     expect(app.accepts()).toBe(0);
   });
 
+  test.each([['h2'], ['http/1.1']] as const)(
+    'a refusal opens nothing, whatever the fields say (%s)',
+    async (protocol) => {
+      const pair = await startTcpPair(await startRawApp(() => undefined), { linkProtocols: [protocol] });
+      const grpc = connectTo('payments:80').replace('\r\n\r\n', '\r\nContent-Type: application/grpc\r\n\r\n');
+      const ask = async (): Promise<string> => {
+        const client = await openRaw(pair.web.addresses.outbound.port);
+        client.send(grpc);
+        return client.closed();
+      };
+      pair.payments.apply({ policy: { revision: 99, rules: [], groups: {} } });
+      expect(await ask()).toMatch(/^HTTP\/1\.1 403 /);
+      pair.setRules();
+      expect(await ask()).toMatch(/^HTTP\/1\.1 403 /);
+      expect(pair.web.plane.describe()).toMatchObject({ exchanges: 0 });
+    },
+  );
+
   test('2.27: what comes before the answer is no request of its own, whatever the answer is', async () => {
     const app = await startRawApp((socket) => socket.pipe(socket));
     const pair = await startTcpPair(app);
