@@ -240,6 +240,9 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     const head = parseResponseHead(found.text, limits, refuse);
     this.#pending = this.#pending.subarray(found.next);
     if (this.#head?.tunnel && isAccepted(this.#head, head.status)) return this.#beginTunnel(head);
+    // HTTP/2 has no 101: there this answer would read as the WebSocket's beginning, and its body as frames (RFC 8441 section 5).
+    if (this.#head?.tunnel === 'websocket' && head.status >= 200 && head.status < 300)
+      refuse(`it answers a WebSocket with ${head.status} instead of 101`);
     if (head.status < 200) {
       if (head.status === 101) refuse('it switches protocols unasked');
       if (!head.keepAlive || head.chunked || head.length > 0)

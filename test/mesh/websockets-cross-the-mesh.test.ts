@@ -92,6 +92,26 @@ describe.each([['h2'], ['http/1.1']] as const)('over a link that speaks %s', (pr
     expect(record).toMatchObject({ decision: 'deny', reason: 'policy-changed' });
   });
 
+  test('an application that does not know WebSockets and answers 200 has not opened one', async () => {
+    const app = await startApp((_, response) => response.end('<html>'));
+    const pair = await startPair({ app, linkProtocols });
+    const client = await openRaw(pair.web.addresses.outbound.port);
+    client.send(handshake);
+    const text = await client.closed();
+    expect(text).toMatch(/^HTTP\/1\.1 502 /);
+    expect(text).not.toContain('<html>');
+    expect((await pair.payments.recorded(1))[0]).toMatchObject({ status: 502, reason: 'APP_REPLY_INVALID' });
+  });
+
+  test('a refusal is never said in gRPC words: their 200 would open it', async () => {
+    const app = await startApp((_, response) => response.end());
+    const pair = await startPair({ app, linkProtocols });
+    pair.payments.apply({ policy: { revision: 99, rules: [], groups: {} } });
+    const client = await openRaw(pair.web.addresses.outbound.port);
+    client.send(handshake.replace('\r\n\r\n', '\r\nContent-Type: application/grpc\r\n\r\n'));
+    expect(await client.closed()).toMatch(/^HTTP\/1\.1 403 /);
+  });
+
   test('an application that answers something else is heard, and what was sent meanwhile is no request', async () => {
     const app = await startApp((_, response) => response.writeHead(404).end('no such room'));
     const pair = await startPair({ app, linkProtocols });
