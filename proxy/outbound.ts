@@ -76,9 +76,15 @@ interface Begun {
   readonly run: () => void;
 }
 
-/** A service's name as a host name: only for the record, the port has said already which service is meant. */
+/**
+ * A service's name as a host name: only for the record, the port has said already which service is meant. Names may have more than hosts may: what a
+ * host name cannot say is left out.
+ */
 function hostOf(service: string): string {
-  return service.split('/').reverse().join('.').toLowerCase();
+  const labels = service.toLowerCase().split('/').reverse().join('.').split('.');
+  const plain = labels.map((label) => label.replace(/[^a-z0-9_-]/g, '').replace(/^-+|-+$/g, ''));
+  const host = plain.filter((label) => label !== '').join('.');
+  return host.slice(0, 253).replace(/[.-]+$/, '') || 'unnamed';
 }
 
 async function outbound(running: Running, service: string | undefined): Promise<void> {

@@ -161,6 +161,16 @@ describe('who may', () => {
   });
 });
 
+test.each([['db-'], ['-x/a..b'], ['a.'], ['two words'], ['-'], ['x'.repeat(300)]])(
+  'the name of a port need not be a host name: %s',
+  async (name) => {
+    const app = await startRawApp(() => undefined);
+    const pair = await startTcpPair(app, { upstreams: [name] });
+    expect(await hear(portOf(pair))).toBe('');
+    expect((await pair.web.recorded(1))[0]).toMatchObject({ decision: 'deny', method: 'CONNECT' });
+  },
+);
+
 describe('CONNECT on the HTTP port', () => {
   const connectTo = (target: string): string => `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`;
 
