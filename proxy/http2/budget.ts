@@ -6,6 +6,8 @@ import { errorCode, LinkError } from './link-error.ts';
 export interface Budget {
   /** Takes one token; throws `LinkError` ENHANCE_YOUR_CALM when there is none. `now`: monotonic milliseconds. */
   spend(now: number): void;
+  /** The same for what we may do ourselves: false, and nothing is taken, when there is none. */
+  take(now: number): boolean;
   earn(): void;
 }
 
@@ -14,12 +16,17 @@ export function createBudget(o: { allowance: Allowance; what: string; limit: str
   const { burst, perSecond } = o.allowance;
   let left = burst;
   let filledAt = 0;
+  const take = (now: number): boolean => {
+    left = Math.min(burst, left + ((now - filledAt) * perSecond) / 1_000);
+    filledAt = now;
+    if (left < 1) return false;
+    left--;
+    return true;
+  };
   return {
+    take,
     spend(now) {
-      left = Math.min(burst, left + ((now - filledAt) * perSecond) / 1_000);
-      filledAt = now;
-      if (left < 1) throw new LinkError(errorCode.enhanceYourCalm, `too many ${o.what}`, o.limit);
-      left--;
+      if (!take(now)) throw new LinkError(errorCode.enhanceYourCalm, `too many ${o.what}`, o.limit);
     },
     earn() {
       if (left < burst) left++;

@@ -6,6 +6,7 @@ import type { Exchange, ResponseHead, Upstream, UpstreamFault } from '../exchang
 import type { Limits } from '../limits.ts';
 import type { FieldList, RequestHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
+import { type Budget, createBudget } from './budget.ts';
 import { flag } from './frames.ts';
 import type { HeaderBlock } from './incoming.ts';
 import type { LinkLimits } from './limits.ts';
@@ -44,15 +45,24 @@ export class Http2Upstream implements LinkRole {
   readonly connection: Connection;
   readonly link: Link;
   readonly #o: Http2UpstreamOptions;
+  /**
+   * Calls that we may give up by RST_STREAM: half of what a called side like us takes before it ends the connection. Otherwise one caller that gives
+   * up many calls would cost all the others theirs.
+   */
+  readonly #cancels: Budget;
 
   constructor(options: Http2UpstreamOptions) {
     const { connection, limits, monotonic } = options;
     this.#o = options;
     this.connection = connection;
+    const linkLimits = { ...linkLimitsOf(limits), ...options.linkLimits };
+    const { burst, perSecond } = linkLimits.resets;
+    const allowance = { burst: burst / 2, perSecond: perSecond / 2 };
+    this.#cancels = createBudget({ allowance, what: 'cancelled calls', limit: 'http2-resets' });
     this.link = new Link({
       connection,
       bounds: limits,
-      limits: { ...linkLimitsOf(limits), ...options.linkLimits },
+      limits: linkLimits,
       monotonic,
       isServer: false,
       takesConnect: false,
@@ -94,7 +104,7 @@ export class Http2Upstream implements LinkRole {
     const { link } = this;
     link.time = Math.max(link.time, exchange.sentAt ?? this.#o.monotonic());
     const id = link.lastOwnId === 0 ? 1 : link.lastOwnId + 2;
-    const stream = new ClientStream(link, id, { ...this.#o, exchange });
+    const stream = new ClientStream(link, id, { ...this.#o, exchange, cancels: this.#cancels });
     if (this.#streamsLeft === 0) {
       stream.isClosed = true;
       stream.onLost(undefined, true);
@@ -139,6 +149,7 @@ export class Http2Upstream implements LinkRole {
 
 interface ClientStreamOptions {
   readonly exchange: Exchange;
+  readonly cancels: Budget;
   readonly limits: Limits;
   readonly responseMs: number;
   readonly faultOf: (fault: UpstreamFault) => PosternError;
@@ -149,6 +160,9 @@ class ClientStream extends LinkStream implements Upstream {
   readonly #responseMs: number;
   readonly #faultOf: (fault: UpstreamFault) => PosternError;
   readonly #head: RequestHead;
+  readonly #cancels: Budget;
+  /** Given up, and the other side not told yet: it keeps its place until then, and what comes is dropped. */
+  #isGivenUp = false;
   #exchange: Exchange | undefined;
   #hasHead = false;
   #hasAnswered = false;
@@ -161,6 +175,7 @@ class ClientStream extends LinkStream implements Upstream {
     super(link, id);
     this.#exchange = o.exchange;
     this.#head = o.exchange.head;
+    this.#cancels = o.cancels;
     this.#limits = o.limits;
     this.#responseMs = o.responseMs;
     this.#faultOf = o.faultOf;
@@ -188,7 +203,10 @@ class ClientStream extends LinkStream implements Upstream {
 
   abort(): void {
     this.#exchange = undefined;
-    this.reset(errorCode.cancel);
+    if (this.isClosed || this.#cancels.take(this.link.time)) return this.reset(errorCode.cancel);
+    this.#isGivenUp = this.isBroken = true;
+    this.discard();
+    this.isHeld = false;
   }
 
   pauseResponse(): void {
@@ -246,6 +264,7 @@ class ClientStream extends LinkStream implements Upstream {
   protected onBodyEnd(trailers: FieldList): void {
     const exchange = this.#exchange;
     if (!this.#isTunnel || this.isSent) this.#exchange = undefined;
+    this.#cancels.earn();
     exchange?.responseEnd(this.#isTunnel ? [] : trailers);
     // Answered before all of the request was sent: the rest is of no use.
     if (!this.isSent && !this.#isTunnel) this.reset(errorCode.cancel);
@@ -289,6 +308,7 @@ class ClientStream extends LinkStream implements Upstream {
   }
 
   override tick(now: number): void {
+    if (this.#isGivenUp && this.#cancels.take(now)) return this.reset(errorCode.cancel);
     super.tick(now);
     if (!this.#hasHead && this.#sentAt > 0 && now - this.#sentAt > this.#responseMs) this.#timeOut(this.#responseMs);
   }

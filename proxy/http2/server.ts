@@ -104,6 +104,9 @@ class ServerStream extends LinkStream implements Downstream {
   #exchange: Exchange | undefined;
   /** What came, until it is begun: a request, or why it is none. */
   #request: RawHead | PosternError | undefined;
+  /** The exchange is being made: what came while the request waited for its turn has nobody to go to yet. */
+  #isBeginning = false;
+  #isAwaited = false;
   #method = '';
   #hasHead = false;
   #hasNoBody = false;
@@ -140,11 +143,15 @@ class ServerStream extends LinkStream implements Downstream {
     this.#request = undefined;
     if (!request || this.isClosed) return;
     if (isPosternError(request)) return this.#invalid(request);
+    this.#isBeginning = true;
     try {
       const exchange = this.#o.onRequest(request, this);
       // It may have been answered in full already.
       if (!exchange.isOver) this.#exchange = exchange;
+      this.#isBeginning = false;
+      if (this.#isAwaited) this.unhold();
     } catch (thrown) {
+      this.#isBeginning = false;
       this.#invalid(this.#refuse(thrown));
     }
   }
@@ -189,11 +196,13 @@ class ServerStream extends LinkStream implements Downstream {
   }
 
   pauseRequest(): void {
+    this.#isAwaited = false;
     this.hold();
   }
 
   resumeRequest(): void {
-    this.unhold();
+    if (this.#isBeginning) this.#isAwaited = true;
+    else this.unhold();
   }
 
   // What the stream says.
