@@ -105,6 +105,12 @@ export class Connection {
     return this.isClosed ? 0 : this.#queued + this.socket.writableLength + (this.handler.held ?? 0);
   }
 
+  /** Changes whenever the system takes a byte of what was written, also within one large write, of which `writableLength` says nothing. */
+  get unsent(): number {
+    const { _handle } = this.socket as Socket & { _handle?: { readonly writeQueueSize?: number } | null };
+    return this.socket.writableLength + (_handle?.writeQueueSize ?? 0);
+  }
+
   get isBlocked(): boolean {
     return this.#isBlocked;
   }

@@ -122,7 +122,7 @@ export class TunnelEnd implements ConnectionHandler {
   expired(): void {
     if (this.#isOver) return;
     if (!this.#connection.isBlocked) return this.#gone('idle');
-    const left = this.#connection.socket.writableLength;
+    const left = this.#connection.unsent;
     if (left === this.#leftToWrite) return this.#gone('write');
     this.#leftToWrite = left;
     this.#mark(this.#o.limits.writeMs);
@@ -158,8 +158,9 @@ export class TunnelEnd implements ConnectionHandler {
   #leaveWhenDone(): void {
     if (!this.#isFinished || !this.#isEndTold || this.#isOver) return;
     const { connection, monotonic, limits } = this.#o;
-    connection.handler = new Leaving(connection);
-    connection.deadline = monotonic() + limits.writeMs;
+    connection.handler = new Leaving(connection, () => {
+      connection.deadline = monotonic() + limits.writeMs;
+    });
     this.#finish();
   }
 
@@ -179,18 +180,26 @@ export class TunnelEnd implements ConnectionHandler {
   }
 }
 
-/** A connection of which both directions have ended while its last bytes still leave. */
+/** A connection of which both directions have ended while its last bytes still leave, however slowly they are taken. */
 class Leaving implements ConnectionHandler {
   readonly #connection: Connection;
-  constructor(connection: Connection) {
+  readonly #wait: () => void;
+  #left: number;
+  constructor(connection: Connection, wait: () => void) {
     this.#connection = connection;
+    this.#wait = wait;
+    this.#left = connection.unsent;
+    wait();
   }
   read(): void {}
   ended(): void {}
   closed(): void {}
   drained(): void {}
   expired(): void {
-    this.#connection.cut();
+    const left = this.#connection.unsent;
+    if (left === 0 || left === this.#left) return this.#connection.cut();
+    this.#left = left;
+    this.#wait();
   }
   retire(): void {}
 }
