@@ -75,7 +75,8 @@ export function parseRequestHead(text: string, limits: HeadLimits): Http1Request
     }
   }
   if (isConnect) {
-    if (minor === 0 || head.length !== undefined || head.coding !== undefined || head.upgrade !== undefined)
+    const hasBody = head.length !== undefined || head.coding !== undefined || head.expect !== undefined;
+    if (minor === 0 || hasBody || head.upgrade !== undefined)
       refuse('CONNECT has a body, an upgrade or the version 1.0');
     if (!/:[0-9]+$/.test(target!)) refuse('CONNECT does not name HOST:PORT');
   }
