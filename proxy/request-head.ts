@@ -97,10 +97,10 @@ export function valuesOf(fields: FieldList, name: string): readonly string[] {
 }
 const none: readonly string[] = [];
 
-/** Whether a message is one of gRPC. */
+/** Whether a message is one of gRPC; gRPC-Web is not, and reads the status of HTTP. */
 export function isGrpc(fields: FieldList): boolean {
   for (let at = 0; at < fields.length; at += 2)
-    if (fields[at] === 'content-type') return fields[at + 1]!.startsWith('application/grpc');
+    if (fields[at] === 'content-type') return /^application\/grpc(?:[+; \t]|$)/.test(fields[at + 1]!);
   return false;
 }
 

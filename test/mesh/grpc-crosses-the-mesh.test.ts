@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { allow, type Pair, startPair, type TestApp } from '../helpers/mesh.ts';
+import { allow, call, type Pair, startPair, type TestApp } from '../helpers/mesh.ts';
 
 const bytes = (value: Buffer): Buffer => value;
 const kinds = {
@@ -250,6 +250,20 @@ describe('ends', () => {
       upstreams: ['payments'],
     });
     expect((await unary(clientOf(gone), 'unary', 'a')).fault).toMatchObject({ code: grpc.status.UNAVAILABLE });
+  });
+
+  test.each([
+    ['application/grpc', 200],
+    ['application/grpc+proto', 200],
+    ['application/grpc; charset=utf-8', 200],
+    ['application/grpc-web', 403],
+    ['application/grpc-web-text+proto', 403],
+    ['application/grpcish', 403],
+  ])('who asks in %s is refused by a %i', async (type, status) => {
+    const { pair } = await startGrpcPair({ rules: [] });
+    const answer = await call(pair.web, { method: 'POST', headers: [`content-type: ${type}`], body: '' });
+    expect(answer.status).toBe(status);
+    expect(/^grpc-status: 7$/m.test(answer.head)).toBe(status === 200);
   });
 
   test('Z10: a policy that denies it ends a conversation that is open', async () => {
