@@ -87,7 +87,11 @@ describe('K3: what is refused, with line and column', () => {
       ['1:7 there is no kind "constructor" [kinds: Policy, Group, Assertion, JwtIssuer, CasbinModel]'],
     ],
     ['no kind', 'name: x\n', ['1:1 kind is missing [kinds: Policy, Group, Assertion, JwtIssuer, CasbinModel]']],
-    ['a text', 'hello\n', ['1:1 a resource is a map with a kind [kinds: Policy, Group, Assertion, JwtIssuer, CasbinModel]']],
+    [
+      'a text',
+      'hello\n',
+      ['1:1 a resource is a map with a kind [kinds: Policy, Group, Assertion, JwtIssuer, CasbinModel]'],
+    ],
     [
       'a __proto__ key',
       `${group}__proto__: {x: 1}\n`,
