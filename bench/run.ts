@@ -1,6 +1,6 @@
-// `npm run bench [NAME...]`: runs the benchmarks one after the other, prints their figures beside the bars, and writes docs/benchmarks.md
-// when all of them ran.
-import { writeFileSync } from 'node:fs';
+// `npm run bench [NAME...]`: runs the benchmarks one after the other, prints their figures beside the bars, and writes them to docs/benchmarks.md: the
+// whole page when all of them ran, else only the sections of those that did, each with its date.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Bench } from './bench.ts';
 
@@ -13,6 +13,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   'data-plane': () => import('./data-plane.ts'),
   bodies: () => import('./bodies.ts'),
   handshakes: () => import('./handshakes.ts'),
+  memory: () => import('./memory.ts'),
   endurance: () => import('./endurance.ts'),
 };
 
@@ -29,7 +30,8 @@ for (const name of asked.length > 0 ? asked : Object.keys(all)) {
   done.push(bench);
   process.stdout.write(`${asText(bench)}\n`);
 }
-if (asked.length === 0) writeFileSync(new URL('../docs/benchmarks.md', import.meta.url), page(done));
+const file = new URL('../docs/benchmarks.md', import.meta.url);
+writeFileSync(file, asked.length === 0 ? page(done) : replaceSections(readFileSync(file, 'utf8'), done));
 
 function asText({ title, figures }: Bench): string {
   const width = Math.max(...figures.map(({ what }) => what.length));
@@ -41,17 +43,28 @@ function asText({ title, figures }: Bench): string {
 }
 
 function page(benches: readonly Bench[]): string {
-  const head = `# Benchmarks
+  return `# Benchmarks
 
-Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}. Machines are shared and noisy, so
+Written by \`npm run bench\`: Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}. Machines are shared and noisy, so
 claims are ratios within one run, or sizes and times of whole processes. Bars come from the design; a bar that is missed is printed as missed.
-`;
-  const sections = benches.map(({ title, how, figures }) => {
-    const rows = figures.map(
-      ({ what, measured, bar, holds }) =>
-        `| ${what} | ${measured} | ${bar ?? ''} | ${bar === undefined ? '' : holds ? 'yes' : '**no**'} |`,
-    );
-    return `\n## ${title}\n${how}\n\n| What | Measured | Bar | Holds |\n|---|---|---|---|\n${rows.join('\n')}\n`;
-  });
-  return head + sections.join('');
+${benches.map(section).join('')}`;
+}
+
+/** Sections begin with their titles; one that was not there before goes to the end. */
+function replaceSections(text: string, benches: readonly Bench[]): string {
+  const parts = text.split(/^(?=## )/m).map((part) => part.trimEnd());
+  for (const bench of benches) {
+    const at = parts.findIndex((part) => part.startsWith(`## ${bench.title}\n`));
+    parts.splice(at < 0 ? parts.length : at, at < 0 ? 0 : 1, section(bench).trim());
+  }
+  return `${parts.join('\n\n')}\n`;
+}
+
+function section({ title, how, figures }: Bench): string {
+  const rows = figures.map(
+    ({ what, measured, bar, holds }) =>
+      `| ${what} | ${measured} | ${bar ?? ''} | ${bar === undefined ? '' : holds ? 'yes' : '**no**'} |`,
+  );
+  const day = new Date().toISOString().slice(0, 10);
+  return `\n## ${title}\n${how} Measured on ${day}.\n\n| What | Measured | Bar | Holds |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
