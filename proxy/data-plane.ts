@@ -23,7 +23,7 @@ import { type InboundListener, type Listener, type ListenOptions, listenInbound,
 import { createLive } from './live.ts';
 import type { UpstreamPort } from './outbound.ts';
 import type { Plane, View } from './plane.ts';
-import { buildRoutes } from './route.ts';
+import { buildRoutes, type Routes } from './route.ts';
 import { createPlaces } from './shares.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
@@ -207,7 +207,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
         );
         return undefined;
       }
-      if (view && policy) putInForce({ ...snapshot, policy, revision: view.revision }, () => view!.program);
+      const held = view;
+      if (held && policy) putInForce({ ...snapshot, policy, revision: held.revision }, () => held.program, held.routes);
       return build(snapshot);
     },
     async listen() {
@@ -266,11 +267,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   };
 
   /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
-  function putInForce(snapshot: Snapshot, program: () => Program): void {
+  function putInForce(snapshot: Snapshot, program: () => Program, routes?: Routes): void {
     let next: View;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
-      next = viewOf(snapshot, identity!.id.trustDomain, program);
+      next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -373,7 +374,7 @@ function isSamePolicy(one: PolicySet, other: PolicySet): boolean {
 
 const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
-function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program): View {
+function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, routes?: Routes): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
   return {
@@ -381,7 +382,7 @@ function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program)
     bundle,
     program: program(),
     tokens: snapshot.policy.issuers && createTokenVerifier(snapshot.policy.issuers),
-    routes: buildRoutes(snapshot.services),
+    routes: routes ?? buildRoutes(snapshot.services),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
   };
 }
