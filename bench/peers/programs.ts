@@ -9,9 +9,9 @@ export interface Program {
   readonly packages: readonly string[];
 }
 
-/** Where a program lies; also looks where Debian puts servers. */
-export function pathOf(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin'];
+/** Where a program lies; also looks where Debian puts servers, and in `more`. */
+export function pathOf(name: string, more: readonly string[] = []): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin', ...more];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
@@ -22,19 +22,25 @@ export function neededPath(name: string): string {
   return path;
 }
 
-/** Installs what is missing when that is possible (root, apt-get); gives what is missing still. */
+/** Installs what is missing when that is possible; gives what is missing still. */
 export function provide(wanted: readonly Program[], say: (text: string) => void): readonly Program[] {
   const isMissing = ({ name }: Program): boolean => pathOf(name) === undefined;
-  const missing = wanted.filter(isMissing);
+  installPackages(
+    wanted.filter(isMissing).flatMap(({ packages }) => packages),
+    say,
+  );
+  return wanted.filter(isMissing);
+}
+
+/** Does nothing where it is not possible (root, apt-get). */
+export function installPackages(packages: readonly string[], say: (text: string) => void): void {
   const apt = pathOf('apt-get');
-  if (missing.length === 0 || !apt || process.getuid?.() !== 0) return missing;
-  const packages = missing.flatMap((program) => program.packages);
+  if (packages.length === 0 || !apt || process.getuid?.() !== 0) return;
   say(`installing ${packages.join(' ')}`);
   withoutStartingServices(() => {
     run(apt, ['update', '-qq']);
     run(apt, ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
   });
-  return missing.filter(isMissing);
 }
 
 /** Debian starts a server as it is installed, unless this file says no; ours goes again. */

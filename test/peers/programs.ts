@@ -1,13 +1,12 @@
 // The programs of others that Postern is tried with, and the Debian packages or Go modules that carry them. A program that is missing is a failure,
 // never a skip.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installPackages, type Program as Packaged, pathOf as pathAmong } from '../../bench/peers/programs.ts';
 
-export interface Program {
-  readonly name: string;
-  readonly packages: readonly string[];
+export interface Program extends Packaged {
   /** Built from this Go package as the module in `h2spec/` pins it, into a folder of our own, when it is found nowhere. */
   readonly goPackage?: string;
 }
@@ -31,16 +30,7 @@ const built = fileURLToPath(new URL('../../node_modules/.cache/postern-peers', i
 
 /** Where a program lies; also looks where Debian puts servers. */
 export function pathOf(name: string): string | undefined {
-  const folders = [
-    ...(process.env.PATH ?? '').split(delimiter),
-    '/usr/sbin',
-    '/usr/local/sbin',
-    '/sbin',
-    '/usr/local/go/bin',
-    join(built, 'bin'),
-    ...postgresFolders(),
-  ];
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
+  return pathAmong(name, ['/usr/local/go/bin', join(built, 'bin'), ...postgresFolders()]);
 }
 
 /** Debian keeps each version of PostgreSQL's server programs in a folder of its own; the newest first. */
@@ -64,14 +54,10 @@ export function provide(wanted: readonly Program[], say: (text: string) => void)
   const isMissing = ({ name }: Program): boolean => pathOf(name) === undefined;
   buildMissing(wanted.filter(isMissing), say);
   const missing = wanted.filter(isMissing);
-  const apt = pathOf('apt-get');
-  if (missing.length === 0 || !apt || process.getuid?.() !== 0) return missing;
-  const packages = missing.flatMap((program) => program.packages);
-  say(`installing ${packages.join(' ')}`);
-  withoutStartingServices(() => {
-    run(apt, ['update', '-qq']);
-    run(apt, ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
-  });
+  installPackages(
+    missing.flatMap((program) => program.packages),
+    say,
+  );
   buildMissing(missing.filter(isMissing), say);
   return missing.filter(isMissing);
 }
@@ -89,32 +75,11 @@ function buildMissing(missing: readonly Program[], say: (text: string) => void):
   }
 }
 
-/** Debian starts a server as it is installed, unless this file says no; ours goes again. */
-function withoutStartingServices(install: () => void): void {
-  const policy = '/usr/sbin/policy-rc.d';
-  const ours = !existsSync(policy);
-  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    install();
-  } finally {
-    if (ours) rmSync(policy, { force: true });
-  }
-}
-
 function run(
   command: string,
   args: readonly string[],
   more: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', ...more.env };
+  const env = { ...process.env, ...more.env };
   spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'], ...more, env });
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
