@@ -164,8 +164,11 @@ export class Connection {
     if (this.isClosed) return;
     this.isClosed = true;
     this.#pieces = [];
-    if ('encrypted' in this.socket) this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    const { socket } = this;
+    // All is written and the end is leaving just now: libuv resets no such socket, and Node would never close it.
+    const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+    if ('encrypted' in socket || isEnding) socket.destroy();
+    else socket.resetAndDestroy();
   }
 
   /** Closes it; what the kernel has taken is still delivered. */

@@ -2,7 +2,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { frame, rawTo, request, types, u32 } from '../helpers/http2.ts';
 import { allow, openRaw, type Pair, startApp, startPair, startRawApp } from '../helpers/mesh.ts';
+import { eventually } from '../helpers/until.ts';
 
 const startTcpPair = (
   app: Awaited<ReturnType<typeof startRawApp>>,
@@ -129,6 +131,22 @@ describe('each side ends by itself', () => {
     expect(await lost.promise).toMatch(/ECONNRESET|closed/);
     expect((await pair.payments.recorded(1))[0]).toMatchObject({ reason: 'DOWNSTREAM_CLOSED' });
   });
+});
+
+test('callers that end and reset in one breath leave no connection behind', async () => {
+  const pair = await startTcpPair(await startRawApp((socket) => socket.resume()));
+  const caller = await rawTo(pair.web.addresses.outbound.port);
+  const ids = [1, 3, 5, 7, 9];
+  for (const id of ids) {
+    caller.send(request(id, { ':method': 'CONNECT', ':authority': 'payments' }, false));
+    await caller.frame((one) => one.id === id && one.type === types.headers);
+  }
+  const isOpen = (): number =>
+    (pair.payments.plane.describe() as { connections: { upstream: number } }).connections.upstream;
+  expect(isOpen()).toBe(5);
+  caller.send(...ids.map((id) => Buffer.concat([frame(types.data, 1, id, 'x'), frame(types.reset, 0, id, u32(8))])));
+  await pair.payments.recorded(5);
+  await eventually(isOpen, (count) => count === 0);
 });
 
 describe('who may', () => {

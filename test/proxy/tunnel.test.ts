@@ -7,15 +7,21 @@ import { defaultLimits } from '../../proxy/limits.ts';
 import { TunnelEnd } from '../../proxy/tunnel.ts';
 import { createClock } from '../helpers/clock.ts';
 
-/** An end whose both directions have ended, with megabytes that its peer has not taken yet. */
-async function startEnded(): Promise<{ connection: Connection; peer: Socket; bytes: number }> {
+interface Opened {
+  readonly connection: Connection;
+  readonly end: TunnelEnd;
+  readonly peer: Socket;
+  readonly ended: Promise<void>;
+  readonly over: Promise<void>;
+}
+
+async function startOpen(): Promise<Opened> {
   const server = createServer({ allowHalfOpen: true });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void server.close());
   const peer = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, allowHalfOpen: true });
   peer.on('error', () => undefined);
   peer.pause();
-  peer.end();
   const [socket] = (await once(server, 'connection')) as [Socket];
   onTestFinished(() => {
     peer.destroy();
@@ -35,11 +41,18 @@ async function startEnded(): Promise<{ connection: Connection; peer: Socket; byt
     onOver: over.resolve,
   });
   end.unhold();
-  await ended.promise;
+  return { connection, end, peer, ended: ended.promise, over: over.promise };
+}
+
+/** An end whose both directions have ended, with megabytes that its peer has not taken yet. */
+async function startEnded(): Promise<{ connection: Connection; peer: Socket; bytes: number }> {
+  const { connection, end, peer, ended, over } = await startOpen();
+  peer.end();
+  await ended;
   const bytes = 32_000_000;
   end.send(Buffer.alloc(bytes, 'x'));
   end.end();
-  await over.promise;
+  await over;
   return { connection, peer, bytes };
 }
 
@@ -75,3 +88,19 @@ test('one that takes none of them is cut', async () => {
   peer.resume();
   await closed;
 });
+
+test.each([['its own side has just ended'], ['its own side ends with megabytes to go'], ['both have']])(
+  'a cut closes it for good when %s',
+  async (when) => {
+    const { connection, end, peer } = await startOpen();
+    if (when === 'both have') {
+      peer.end();
+      await once(connection.socket, 'end');
+    }
+    end.send(Buffer.alloc(when.includes('megabytes') ? 32_000_000 : 5, 'x'));
+    end.end();
+    const closed = once(connection.socket, 'close');
+    connection.cut();
+    await closed;
+  },
+);
