@@ -1,17 +1,20 @@
 // A caller's own, smaller index of a large set: only the rules that can match it at the service it calls, so that a decision stays in the
-// processor's cache. Made when it first calls the service, within milliseconds and bounded memory; whoever has none uses the index of all.
+// processor's cache. Made a little with each of its first decisions, within bounded memory; whoever has none yet uses the index of all.
 import type { Peer } from './peers.ts';
 import { anyPath, type ReadRule } from './rule.ts';
-import { basesOf } from './source.ts';
+import { readTemplate, type Template } from './template.ts';
 import { createNode, insert, type Node } from './trie.ts';
+
+/** What a program keeps of a rule: without the templates, which are most of it and are all in the index. */
+export type Indexed = Omit<ReadRule, 'templates' | 'methods' | 'from'>;
 
 export interface RuleIndex {
   /** One trie for each destination text: an ID, a prefix or `*`. */
-  readonly destinations: Map<string, Node<ReadRule>>;
+  readonly destinations: Map<string, Node<Indexed>>;
   /** Destinations of rules that ask about tokens. */
   readonly asking: ReadonlySet<string>;
   /** Rules by the number of a source that they name. */
-  readonly bySource: readonly (readonly ReadRule[] | undefined)[];
+  readonly bySource: readonly (readonly Indexed[] | undefined)[];
 }
 
 /** The peer that every place of a narrow index holds for. */
@@ -19,44 +22,76 @@ export const everyEntry: Peer = { tokens: [0], holds: new Set([0]) };
 
 /** Sets of at most this many rules are small enough as they are. */
 export const smallSet = 1_000;
-/** The most rules of one caller that are put into an index of its own: about a millisecond of work. */
-const mostRules = 1_000;
-/** The most rules in all such indexes of one program, some ten megabytes. After that, callers that come later use the index of all. */
-const mostKept = 64_000;
+/** The most rules that can be a caller's and are put into an index of its own. */
+const mostRules = 6_000;
+/** The most rules in all such indexes of one program, some twenty-five megabytes. After that, callers that come later use the index of all. */
+const mostKept = 120_000;
+/** Rules that are looked at for each decision until it is whole: a tenth of a millisecond, however many there are. */
+const perDecision = 64;
 
-/** Gives the narrow index, or `undefined` where there is none. The answers are the same with and without. */
+interface Growing {
+  readonly root: Node<Indexed>;
+  /** Of the caller's sources, those whose rules are still to be looked at, and how far the first of them is. */
+  tokens: readonly number[];
+  at: number;
+}
+
+/** Gives the narrow index, or `undefined` where there is none, or none yet. The answers are the same with and without. */
 export function createNarrow({ index, isLarge }: { readonly index: RuleIndex; readonly isLarge: boolean }) {
-  const kept = new WeakMap<Peer, Map<string, Node<ReadRule> | undefined>>();
+  const kept = new WeakMap<Peer, Map<string, Growing | undefined>>();
   let left = isLarge ? mostKept : 0;
 
-  function build(peer: Peer, to: string): Node<ReadRule> | undefined {
-    let rules = 0;
-    for (const token of peer.tokens) rules += index.bySource[token]?.length ?? 0;
-    if (rules > mostRules || rules > left) return undefined;
-    left -= Math.max(1, rules);
-    const root = createNode<ReadRule>();
-    const called = new Set([to, '*', ...basesOf(to).map((base) => `${base}/**`)]);
-    const seen = new Set<ReadRule>();
-    for (const token of peer.tokens) {
-      for (const item of index.bySource[token] ?? []) {
-        if (seen.has(item) || !item.to.some((text) => called.has(text))) continue;
-        seen.add(item);
-        for (const { steps, rest } of item.templates ?? anyPath)
-          insert(root, { steps, rest, methods: item.methods, sources: everyEntry.tokens, item });
-      }
-    }
-    return root;
+  function begin(peer: Peer): Growing | undefined {
+    let count = 0;
+    for (const token of peer.tokens) count += index.bySource[token]?.length ?? 0;
+    if (count > mostRules || count > left) return undefined;
+    left -= Math.max(1, count);
+    return { root: createNode<Indexed>(), tokens: peer.tokens, at: 0 };
   }
 
-  return (peer: Peer, to: string): Node<ReadRule> | undefined => {
+  /** A rule of two of the caller's sources is there twice; whoever looks asks for each rule once. */
+  function grow(growing: Growing, to: string): void {
+    let work = perDecision;
+    while (growing.tokens.length > 0 && work > 0) {
+      const rules = index.bySource[growing.tokens[0]!] ?? [];
+      for (; growing.at < rules.length && work > 0; work--) add(growing.root, rules[growing.at++]!, to);
+      if (growing.at >= rules.length) [growing.tokens, growing.at] = [growing.tokens.slice(1), 0];
+    }
+  }
+
+  return (peer: Peer, to: string): Node<Indexed> | undefined => {
     if (!isLarge) return undefined;
-    const byService = kept.get(peer) ?? new Map<string, Node<ReadRule> | undefined>();
+    const byService = kept.get(peer) ?? new Map<string, Growing | undefined>();
     if (byService.size === 0) kept.set(peer, byService);
-    if (byService.has(to)) return byService.get(to);
-    // What a caller asks about that no rule names must not fill memory.
-    if (left <= 0 || byService.size >= 1_024) return undefined;
-    const own = build(peer, to);
-    byService.set(to, own);
-    return own;
+    let own = byService.get(to);
+    if (!own) {
+      // What a caller asks about that no rule names must not fill memory.
+      if (byService.has(to) || left <= 0 || byService.size >= 1_024) return undefined;
+      own = begin(peer);
+      byService.set(to, own);
+      if (!own) return undefined;
+    }
+    if (own.tokens.length > 0) grow(own, to);
+    return own.tokens.length > 0 ? undefined : own.root;
   };
+}
+
+function add(root: Node<Indexed>, item: Indexed, to: string): void {
+  if (!item.to.some((text) => text === to || text === '*' || (text.endsWith('/**') && covers(text, to)))) return;
+  const { paths, methods } = item.written;
+  for (const { steps, rest } of paths ? paths.map(templateOf) : anyPath)
+    insert(root, { steps, rest, methods, sources: everyEntry.tokens, item });
+}
+
+/** Whether the prefix holds the ID, by whole segments. */
+function covers(prefix: string, id: string): boolean {
+  const base = prefix.slice(0, -3);
+  return id === base || id.startsWith(`${base}/`);
+}
+
+function templateOf(path: string): Template {
+  const template = readTemplate(path);
+  // It was read when the set was compiled.
+  if (typeof template === 'string') throw new TypeError(template);
+  return template;
 }

@@ -4,7 +4,7 @@ import type { PolicySet } from '#wire';
 import { type Circumstances, conditionsHold } from './condition.ts';
 import { fail } from './errors.ts';
 import { loadModels, unloadedModels, withModels } from './models.ts';
-import { createNarrow, everyEntry, type RuleIndex, smallSet } from './narrow.ts';
+import { createNarrow, everyEntry, type Indexed, type RuleIndex, smallSet } from './narrow.ts';
 import { createPeers, type Peer } from './peers.ts';
 import { anyPath, asksClaims, type ReadRule, readRulesInSteps } from './rule.ts';
 import { basesOf, isPeerId } from './source.ts';
@@ -61,6 +61,9 @@ export interface ProgramOptions {
 
 /** The most places in the index that one set may take, so that a rule of a million combinations is refused, not swallowed. */
 export const mostEntries = 5_000_000;
+
+/** As many are looked through one by one. */
+const fewHits = 16;
 
 const none: readonly string[] = Object.freeze([]);
 const nobody: Peer = { tokens: [], holds: new Set() };
@@ -137,22 +140,23 @@ function* buildInSteps(
   const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
   const tokenRefused: Decision = Object.freeze({ ...defaultDeny, reason: 'token-refused' });
   // What one decision found; emptied by the next. Decisions are synchronous, so there is never a second one under way.
-  const hits: ReadRule[] = [];
-  const lastSeen = new Float64Array(rules.length);
-  let turn = 0;
+  const hits: Indexed[] = [];
+  const many = new Set<Indexed>();
   let asked: Omit<Question, 'from'>;
   let isRefused = false;
 
-  const visit = (rule: ReadRule): void => {
-    if (lastSeen[rule.index] === turn) return;
-    lastSeen[rule.index] = turn;
+  const visit = (rule: Indexed): void => {
+    // A rule with two sources or templates that match comes twice.
+    if (hits.length > fewHits ? many.has(rule) : hits.includes(rule)) return;
     onCandidate?.(rule.name);
     if (asked.token === 'refused' && !rule.shadow && asksClaims(rule)) isRefused = true;
     if (rule.ports && !(asked.port === undefined ? rule.deny : rule.ports.has(asked.port))) return;
     if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked)) return;
-    hits.push(rule);
+    if (hits.push(rule) <= fewHits) return;
+    if (hits.length === fewHits + 1) for (const hit of hits) many.add(hit);
+    else many.add(rule);
   };
-  const looking: Looking<ReadRule> = { path: '/', method: '', peer: nobody, visit };
+  const looking: Looking<Indexed> = { path: '/', method: '', peer: nobody, visit };
 
   const decideFor = (peer: Peer | undefined, call: Omit<Question, 'from'>): Decision => {
     try {
@@ -160,8 +164,8 @@ function* buildInSteps(
       const roots = peer && rootsOf(to);
       if (!roots || method === '' || path.charCodeAt(0) !== 0x2f) return failed;
       asked = call;
-      turn++;
       hits.length = 0;
+      if (many.size > 0) many.clear();
       isRefused = false;
       looking.path = path;
       looking.method = method;
@@ -206,7 +210,7 @@ function isAmong(texts: ReadonlySet<string>, to: string): boolean {
 }
 
 /** The decision when these rules are all that match. */
-export function decideAmong(rules: readonly ReadRule[], revision: number): Decision {
+export function decideAmong(rules: readonly Indexed[], revision: number): Decision {
   const sorted = [...rules].sort((a, b) => a.index - b.index);
   const enforced = sorted.filter((rule) => !rule.shadow);
   const winner = enforced.find((rule) => rule.deny) ?? enforced[0];
@@ -216,7 +220,7 @@ export function decideAmong(rules: readonly ReadRule[], revision: number): Decis
 }
 
 function decisionOf(
-  winner: ReadRule | undefined,
+  winner: Indexed | undefined,
   matched: readonly string[],
   shadow: readonly string[],
   revision: number,
@@ -230,13 +234,14 @@ function decisionOf(
 
 /** One trie for each destination text (an ID, a prefix or `*`), and the rules of each source. */
 function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Generator<void, RuleIndex> {
-  const destinations = new Map<string, Node<ReadRule>>();
-  const bySource: ReadRule[][] = [];
+  const destinations = new Map<string, Node<Indexed>>();
+  const bySource: Indexed[][] = [];
   const asking = new Set<string>();
   let work = 0;
   yield* assertBounded(rules);
-  for (const item of rules) {
-    const sources = [...new Set(item.from)].map(tokenOf);
+  for (const rule of rules) {
+    const { templates = anyPath, methods, from, ...item } = rule;
+    const sources = [...new Set(from)].map(tokenOf);
     for (const source of sources) {
       const named = bySource[source];
       if (named) named.push(item);
@@ -244,11 +249,10 @@ function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => nu
     }
     const to = new Set(item.to);
     if (asksClaims(item)) for (const destination of to) asking.add(destination);
-    const templates = item.templates ?? anyPath;
-    work += to.size * templates.length * (item.methods?.length ?? 1) * sources.length;
+    work += to.size * templates.length * (methods?.length ?? 1) * sources.length;
     for (const destination of to) {
-      const root = getOrAdd(destinations, destination, createNode<ReadRule>);
-      for (const { steps, rest } of templates) insert(root, { steps, rest, methods: item.methods, sources, item });
+      const root = getOrAdd(destinations, destination, createNode<Indexed>);
+      for (const { steps, rest } of templates) insert(root, { steps, rest, methods, sources, item });
     }
     if (work > 64) {
       work = 0;
@@ -270,9 +274,9 @@ function* assertBounded(rules: readonly ReadRule[]): Generator<void, void> {
 }
 
 /** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */
-function createRoots(destinations: ReadonlyMap<string, Node<ReadRule>>) {
-  const kept = new Map<string, readonly Node<ReadRule>[]>();
-  return (to: string): readonly Node<ReadRule>[] | undefined => {
+function createRoots(destinations: ReadonlyMap<string, Node<Indexed>>) {
+  const kept = new Map<string, readonly Node<Indexed>[]>();
+  return (to: string): readonly Node<Indexed>[] | undefined => {
     const before = kept.get(to);
     if (before) return before;
     if (!isPeerId(to)) return undefined;

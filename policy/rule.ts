@@ -104,7 +104,9 @@ function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): 
     name,
     deny: rule.effect === 'deny',
     shadow: rule.shadow === true,
-    to: rule.to.flatMap((text) => (text.startsWith('group:') ? groups.get(text.slice(6))! : [text])),
+    to: rule.to.some(isGroup)
+      ? rule.to.flatMap((text) => (isGroup(text) ? groups.get(text.slice(6))! : [text]))
+      : rule.to,
     from: rule.from,
     methods: rule.methods,
     templates: rule.paths?.map((path) => {
@@ -116,6 +118,8 @@ function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): 
     written: rule,
   };
 }
+
+const isGroup = (text: string): boolean => text.startsWith('group:');
 
 function checkIssuers({ issuers = [] }: PolicySet): void {
   for (const { issuer, audiences, keys } of issuers) {

@@ -7,23 +7,26 @@ export interface Node<T> {
   next: Map<string, Node<T>> | undefined;
   /** One segment of any text but the empty one. */
   any: Node<T> | undefined;
-  /** Templates that end here. */
-  here: Leaf<T> | undefined;
+  /** Templates that end here; the first of a few. */
+  here: Place<T> | undefined;
   /** Templates that end in `**` here. */
-  rest: Leaf<T> | undefined;
+  rest: Place<T> | undefined;
+  /** Of which there are more than a few. */
+  many: { here: Many<T> | undefined; rest: Many<T> | undefined } | undefined;
 }
 
-/** Few items are a list that is walked; more are found by method, then source. Most leaves have one or two: maps would cost ten times as much. */
-export interface Leaf<T> {
-  few: Place<T>[];
-  many: Many<T> | undefined;
-}
-
+/**
+ * A few are a list that is walked; more are found by method, then source. Most ends of templates have one or two: maps, or an array around them, would cost
+ * many times as much memory, and each step from one object to the next is what a decision waits for.
+ */
 interface Place<T> {
   /** `undefined`: any. */
   readonly method: string | undefined;
   readonly source: number;
   readonly item: T;
+  readonly more: Place<T> | undefined;
+  /** Of this and of what follows. */
+  readonly count: number;
 }
 
 interface Many<T> {
@@ -33,7 +36,7 @@ interface Many<T> {
 
 type Sources<T> = Map<number, T[]>;
 
-/** The longest list of a leaf that is walked. */
+/** The longest list that is walked. */
 const mostFew = 6;
 
 export interface Entry<T> {
@@ -46,7 +49,7 @@ export interface Entry<T> {
 }
 
 export function createNode<T>(): Node<T> {
-  return { next: undefined, any: undefined, here: undefined, rest: undefined };
+  return { next: undefined, any: undefined, here: undefined, rest: undefined, many: undefined };
 }
 
 /** What the map holds under the key, made when it holds nothing. */
@@ -70,11 +73,9 @@ export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }
       node = getOrAdd(node.next, step.literal, createNode<T>);
     }
   }
-  const leaf: Leaf<T> = (rest ? node.rest : node.here) ?? { few: [], many: undefined };
-  if (rest) node.rest = leaf;
-  else node.here = leaf;
+  const end = rest ? 'rest' : 'here';
   for (const method of methods ? new Set(methods) : [undefined]) {
-    for (const source of sources) put(leaf, { method, source, item });
+    for (const source of sources) put(node, end, { method, source, item });
   }
 }
 
@@ -93,10 +94,12 @@ export function look<T>(root: Node<T>, asked: Looking<T>): void {
 }
 
 function walk<T>(node: Node<T>, at: number, asked: Looking<T>): void {
-  if (node.rest) inLeaf(node.rest, asked);
+  if (node.rest) inPlaces(node.rest, asked);
+  else if (node.many?.rest) inMany(node.many.rest, asked);
   const { path } = asked;
   if (at === path.length) {
-    if (node.here) inLeaf(node.here, asked);
+    if (node.here) inPlaces(node.here, asked);
+    else if (node.many?.here) inMany(node.many.here, asked);
     return;
   }
   if (!node.next && !node.any) return;
@@ -107,14 +110,15 @@ function walk<T>(node: Node<T>, at: number, asked: Looking<T>): void {
   if (node.any && end > at + 1) walk(node.any, end, asked);
 }
 
-function inLeaf<T>({ few, many }: Leaf<T>, asked: Looking<T>): void {
-  const { method, peer, visit } = asked;
-  for (const place of few) {
+function inPlaces<T>(first: Place<T>, { method, peer, visit }: Looking<T>): void {
+  for (let place: Place<T> | undefined = first; place; place = place.more) {
     if ((place.method === undefined || place.method === method) && peer.holds.has(place.source)) visit(place.item);
   }
-  if (!many) return;
-  inSources(many.every, asked);
-  const sources = many.methods.get(method);
+}
+
+function inMany<T>({ methods, every }: Many<T>, asked: Looking<T>): void {
+  inSources(every, asked);
+  const sources = methods.get(asked.method);
   if (sources) inSources(sources, asked);
 }
 
@@ -129,16 +133,20 @@ function inSources<T>(sources: Sources<T>, { peer, visit }: Looking<T>): void {
   }
 }
 
-function put<T>(leaf: Leaf<T>, place: Place<T>): void {
-  if (!leaf.many && leaf.few.length < mostFew) {
-    leaf.few.push(place);
+function put<T>(node: Node<T>, end: 'here' | 'rest', what: Pick<Place<T>, 'method' | 'source' | 'item'>): void {
+  const few = node[end];
+  if (!node.many?.[end] && (few?.count ?? 0) < mostFew) {
+    node[end] = { ...what, more: few, count: (few?.count ?? 0) + 1 };
     return;
   }
-  leaf.many ??= { methods: new Map(), every: new Map() };
-  const { methods, every } = leaf.many;
-  for (const { method, source, item } of [...leaf.few, place]) {
+  node.many ??= { here: undefined, rest: undefined };
+  node.many[end] ??= { methods: new Map(), every: new Map() };
+  const { methods, every } = node.many[end];
+  const add = ({ method, source, item }: typeof what): void => {
     const sources = method === undefined ? every : getOrAdd(methods, method, () => new Map());
     getOrAdd(sources, source, () => []).push(item);
-  }
-  leaf.few = [];
+  };
+  for (let place = few; place; place = place.more) add(place);
+  add(what);
+  node[end] = undefined;
 }
