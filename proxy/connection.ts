@@ -166,8 +166,8 @@ export class Connection {
     this.#pieces = [];
     const { socket } = this;
     // All is written and the end is leaving just now: libuv resets no such socket, and Node would never close it.
-    const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
-    if ('encrypted' in socket || isEnding) socket.destroy();
+    if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy();
+    else if ('encrypted' in socket) resetTls(socket);
     else socket.resetAndDestroy();
   }
 
@@ -189,6 +189,19 @@ export class Connection {
     this.#isBlocked = false;
     this.handler.drained();
   }
+}
+
+interface Handle {
+  close(done?: () => void): void;
+  reset(done?: () => void): void;
+  readonly _parent?: Handle;
+}
+
+/** `resetAndDestroy` is for TCP only; without it nobody could tell the end of a TLS connection from a cut, since Node does not say whether it was announced. */
+function resetTls(socket: Socket): void {
+  const tcp = (socket as Socket & { readonly _handle?: Handle | null })._handle?._parent;
+  if (tcp) tcp.close = tcp.reset;
+  socket.destroy();
 }
 
 function joined(pieces: readonly (string | Buffer)[], size: number): Buffer {

@@ -48,6 +48,43 @@ describe.each([['h2'], ['http/1.1']] as const)('over a link that speaks %s', (pr
     });
   });
 
+  test.each(['the application', 'policy', 'a ban'])('what %s cuts does not look ended', async (who) => {
+    const app = await startRawApp((socket) => {
+      socket.write('half');
+      if (who === 'the application') socket.once('end', () => socket.resetAndDestroy());
+      socket.resume();
+    });
+    const pair = await startTcpPair(app, { linkProtocols });
+    const client = await openRaw(portOf(pair));
+    let isEnded = false;
+    client.socket.on('end', () => {
+      isEnded = true;
+    });
+    await client.until(/half/);
+    if (who === 'the application') client.socket.end();
+    else if (who === 'policy') pair.payments.apply({ policy: { revision: 99, rules: [], groups: {} } });
+    else pair.payments.apply({ bans: { ids: ['spiffe://example.org/web'], serials: [] } });
+    await client.closed();
+    expect(isEnded).toBe(false);
+    expect((await pair.web.recorded(1))[0]).toMatchObject({ reason: 'UPSTREAM_CLOSED' });
+  });
+
+  test('what a caller cuts does not look ended to the application', async () => {
+    const how = Promise.withResolvers<string>();
+    const app = await startRawApp((socket) => {
+      socket.write('hello');
+      socket.on('end', () => how.resolve('end'));
+      socket.on('close', () => how.resolve('cut'));
+      socket.resume();
+    });
+    const pair = await startTcpPair(app, { linkProtocols });
+    const client = await openRaw(portOf(pair));
+    await client.until(/hello/);
+    client.socket.resetAndDestroy();
+    expect(await how.promise).toBe('cut');
+    expect((await pair.payments.recorded(1))[0]).toMatchObject({ reason: 'DOWNSTREAM_CLOSED' });
+  });
+
   test('megabytes go both ways at once', async () => {
     const block = Buffer.alloc(1_000_000, '0123456789');
     const app = await startRawApp((socket) => socket.pipe(socket));
