@@ -1,4 +1,4 @@
-// What one decision costs, by the number of rules on one destination, beside stock casbin on the same rules in the same run.
+// What one decision costs, by the number of rules on one destination, beside stock casbin and Cedar on the same rules in the same run.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { buildProgram, compileProgram, type Question } from '#policy';
@@ -15,6 +15,7 @@ import {
 } from '#policy/tools';
 import type { PolicyRule, PolicySet } from '#wire';
 import { type Bench, type Figure, quantile } from './bench.ts';
+import { createCedar } from './cedar.ts';
 
 const sizes = [100, 1_000, 10_000, 100_000];
 const perBatch = 32;
@@ -26,7 +27,7 @@ export async function run(): Promise<Bench> {
   figures.push(...(await buildFigures()), ...toolFigures(), ...recordFigures());
   return {
     title: 'Policy decisions',
-    how: `Rules of every sort (groups, prefixes, templates, headers, one in twenty a deny) on one destination; half of the questions match. Program: ${batches} batches of ${perBatch} decisions, p50 and p99 over batches. Casbin: mean of a few decisions, one at a time, our export in stock node-casbin. Callers: the same questions of forty callers, each with an index of its own. Tools: one run each on 10 000 rules.`,
+    how: `Rules of every sort (groups, prefixes, templates, headers, one in twenty a deny) on one destination; half of the questions match. Program: ${batches} batches of ${perBatch} decisions, p50 and p99 over batches. Casbin: mean of a few decisions, one at a time, our export in stock node-casbin. Cedar: the same of @cedar-policy/cedar-wasm with its policies parsed before; up to 10 000 rules, since it takes minutes to read more. Callers: the same questions of forty callers, each with an index of its own. Tools: one run each on 10 000 rules.`,
     figures,
   };
 }
@@ -160,6 +161,10 @@ async function measure(size: number): Promise<Figure[]> {
   const p50 = quantile(samples, 0.5);
   const share = Math.round((100 * allowed) / ((batches + 1_000) * perBatch));
   const casbinUs = await casbinMicros(set, { size, questions, agrees: (question) => program.decide(question).effect });
+  const cedarUs =
+    size > 10_000
+      ? undefined
+      : cedarMicros(set, { size, questions, agrees: (question) => program.decide(question).effect });
   const name = `${size.toLocaleString('en')} rules`;
   return [
     {
@@ -172,6 +177,14 @@ async function measure(size: number): Promise<Figure[]> {
       what: `${name}: stock casbin`,
       measured: `${casbinUs.toFixed(0)} us, ${(casbinUs / p50).toFixed(0)} times as much`,
     },
+    ...(cedarUs === undefined
+      ? []
+      : [
+          {
+            what: `${name}: Cedar`,
+            measured: `${cedarUs.toFixed(0)} us, ${(cedarUs / p50).toFixed(0)} times as much`,
+          },
+        ]),
     {
       what: `${name}: compile`,
       measured: `${compiledMs.toFixed(0)} ms, ${heapMb.toFixed(0)} MB of heap`,
@@ -195,6 +208,18 @@ async function casbinMicros(set: PolicySet, { size, questions, agrees }: CasbinR
   const micros = ((performance.now() - started) * 1_000) / rounds;
   const wrong = questions.slice(0, rounds).filter((question, index) => agrees(question) !== answers[index]);
   if (wrong.length > 0) throw new Error(`casbin and the program differ on ${wrong.length} questions`);
+  return micros;
+}
+
+function cedarMicros(set: PolicySet, { size, questions, agrees }: CasbinRun): number {
+  const cedar = createCedar(set);
+  const rounds = Math.max(20, Math.min(300, Math.floor(100_000 / size)));
+  cedar.decide(questions[0]!);
+  const started = performance.now();
+  const answers = questions.slice(0, rounds).map((question) => cedar.decide(question));
+  const micros = ((performance.now() - started) * 1_000) / rounds;
+  const wrong = questions.slice(0, rounds).filter((question, index) => agrees(question) !== answers[index]);
+  if (wrong.length > 0) throw new Error(`Cedar and the program differ on ${wrong.length} questions`);
   return micros;
 }
 
