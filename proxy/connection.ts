@@ -125,12 +125,14 @@ export class Connection {
     this.#pieces = [];
     this.#queued = 0;
     const { socket } = this;
-    const only = pieces[0]!;
-    if (pieces.length === 1) typeof only === 'string' ? socket.write(only, 'latin1') : socket.write(only);
-    else if (size <= copyLimit) socket.write(joined(pieces, size));
+    // A socket has a bound of its own, below which it never says that it has drained.
+    const isUntold = this.#isBlocked && this.#bufferBytes < socket.writableHighWaterMark;
+    const done = isUntold ? () => this.#drained() : undefined;
+    if (pieces.length === 1) this.#put(pieces[0]!, done);
+    else if (size <= copyLimit) socket.write(joined(pieces, size), done);
     else {
       socket.cork();
-      for (const piece of pieces) typeof piece === 'string' ? socket.write(piece, 'latin1') : socket.write(piece);
+      for (let at = 0; at < pieces.length; at++) this.#put(pieces[at]!, at === pieces.length - 1 ? done : undefined);
       socket.uncork();
     }
     if (this.#isBlocked && !socket.writableNeedDrain) this.#drained();
@@ -184,8 +186,13 @@ export class Connection {
     this.handler.retire();
   }
 
+  #put(piece: string | Buffer, done: (() => void) | undefined): void {
+    if (typeof piece === 'string') this.socket.write(piece, 'latin1', done);
+    else this.socket.write(piece, done);
+  }
+
   #drained(): void {
-    if (!this.#isBlocked || this.#queued + this.socket.writableLength >= this.#bufferBytes) return;
+    if (this.isClosed || !this.#isBlocked || this.#queued + this.socket.writableLength >= this.#bufferBytes) return;
     this.#isBlocked = false;
     this.handler.drained();
   }

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { limitBounds } from '../../proxy/limits.ts';
 import { frame, rawTo, request, types, u32 } from '../helpers/http2.ts';
 import { allow, openRaw, type Pair, startApp, startPair, startRawApp } from '../helpers/mesh.ts';
 import { eventually } from '../helpers/until.ts';
@@ -46,6 +47,19 @@ describe.each([['h2'], ['http/1.1']] as const)('over a link that speaks %s', (pr
       bytesOut: sent.length,
       peer: 'spiffe://example.org/web',
     });
+  });
+
+  test('megabytes go both ways in order through the smallest buffers there may be', async () => {
+    const app = await startRawApp((socket) => socket.pipe(socket));
+    const limits = { bufferBytes: limitBounds.bufferBytes!.least! };
+    const pair = await startTcpPair(app, { linkProtocols, webLimits: limits, paymentsLimits: limits });
+    const socket = connect({ host: '127.0.0.1', port: portOf(pair), allowHalfOpen: true });
+    onTestFinished(() => void socket.destroy());
+    const sent = Buffer.alloc(8_000_000);
+    for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at);
+    const back = readAll(socket);
+    socket.end(sent);
+    expect((await back).equals(sent)).toBe(true);
   });
 
   test.each(['the application', 'policy', 'a ban'])('what %s cuts does not look ended', async (who) => {
