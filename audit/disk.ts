@@ -32,10 +32,18 @@ export function syncFolder(path: string): void {
 
 /** Renames, with the folders that it needs; a file that has been moved already is no error. */
 export function moveIfThere(from: string, to: string): void {
+  if (isMoved(from, to)) return;
   mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
+  isMoved(from, to);
+}
+
+/** False when the file or the folder that it goes to is not there. */
+function isMoved(from: string, to: string): boolean {
   try {
     renameSync(from, to);
+    return true;
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+    return false;
   }
 }

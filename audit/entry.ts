@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import type { DecisionRecord } from '#wire';
 import { fitRecord } from './canonical.ts';
 import { longestEntry } from './log-files.ts';
-import { newSalt } from './salt.ts';
+import { newSalt, saltLength } from './salt.ts';
 
 /** Fields whose values may have to be erased one day. Which of them are is chosen for each log. */
 export const maskableFields = ['endpoint', 'host', 'path', 'peer', 'remote', 'traceId'] as const;
@@ -56,9 +56,28 @@ function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves
 
 /** The entry of the two halves: `blinded` comes before every other key in canonical order. */
 export function bindEntry({ rest, clear }: Halves): string {
-  const values = JSON.parse(clear) as ClearValues;
-  const commitments = Object.entries(values).map(([field, pair]) => `"${field}":"${commitmentOf(pair!)}"`);
-  return `{"blinded":{${commitments.join(',')}},${rest.slice(1)}`;
+  return `{"blinded":{${clear.includes('\\') ? commitmentsOf(clear) : plainCommitments(clear)}},${rest.slice(1)}`;
+}
+
+function commitmentsOf(clear: string): string {
+  const values = Object.entries(JSON.parse(clear) as ClearValues);
+  return values.map(([field, pair]) => `"${field}":"${commitmentOf(pair!)}"`).join(',');
+}
+
+/** The same of a line that `splitRecord` wrote and in which nothing is escaped: found by place, which costs a third of parsing it. */
+function plainCommitments(clear: string): string {
+  let text = '';
+  // {"host":["SALT","VALUE"],"path":["SALT","VALUE"]}
+  for (let at = 1; at < clear.length - 1; ) {
+    const field = clear.indexOf('"', at + 1);
+    const salt = field + 4;
+    const value = salt + saltLength + 3;
+    const end = clear.indexOf('"', value);
+    const sum = hash('sha256', clear.slice(salt, salt + saltLength) + clear.slice(value, end), 'base64url');
+    text += `${text === '' ? '' : ','}${clear.slice(at, field)}":"${sum}"`;
+    at = end + 3;
+  }
+  return text;
 }
 
 /** base64url(SHA-256(salt || value)), both UTF-8. The salt's length is fixed, so there is one way to read the sum. */

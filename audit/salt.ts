@@ -1,7 +1,7 @@
 // Salts of commitments: 132 random bits as 22 characters of base64url, so that a value cannot be guessed from its commitment.
 import { randomBytes } from 'node:crypto';
 
-const saltLength = 22;
+export const saltLength = 22;
 let pool = '';
 let used = 0;
 
