@@ -62,6 +62,9 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
     `INSERT INTO records (instance, epoch, seq, received, time, id, peer, service, decision, hop, reason, rule, path, body)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (instance, epoch, seq) DO NOTHING`,
   );
+  const grow = sql.prepare(
+    'INSERT INTO shares (instance, bytes) VALUES (?, ?) ON CONFLICT (instance) DO UPDATE SET bytes = bytes + excluded.bytes',
+  );
   const sequences = createSequences(sql);
   const events = createEventLog({ sql, clock });
   const tallies = createTallies(sql);
@@ -74,8 +77,10 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
   const retention = createRetention({ database, clock, settings: options });
   const listeners = new Set<(record: DecisionRecord) => void>();
 
-  const keep = (instance: string, record: DecisionRecord, received: number): boolean => {
+  /** The bytes that it takes; 0 when it was kept before. */
+  const keep = (instance: string, record: DecisionRecord, received: number): number => {
     const time = Date.parse(record.time);
+    const body = encodeRecord(record).trimEnd();
     const { changes } = insert.run(
       instance,
       sequences.epoch(instance),
@@ -90,9 +95,9 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
       record.reason,
       record.rule ?? null,
       record.path ?? null,
-      encodeRecord(record).trimEnd(),
+      body,
     );
-    return changes > 0;
+    return changes > 0 ? body.length : 0;
   };
 
   return {
@@ -101,16 +106,19 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
       const fresh: DecisionRecord[] = [];
       sequences.forget();
       database.transaction(() => {
+        let grown = 0;
         for (const record of records) {
-          let isNew = keep(instance, record, received);
-          if (!isNew && sequences.isReused({ instance, seq: record.seq, id: record.id })) {
+          let bytes = keep(instance, record, received);
+          if (bytes === 0 && sequences.isReused({ instance, seq: record.seq, id: record.id })) {
             sequences.restart({ instance, seq: record.seq, at: received });
-            isNew = keep(instance, record, received);
+            bytes = keep(instance, record, received);
           }
-          if (!isNew) continue;
+          if (bytes === 0) continue;
+          grown += bytes;
           sequences.note({ instance, record, at: received });
           fresh.push({ ...record, instance });
         }
+        if (grown > 0) grow.run(instance, grown);
         tallies.add(fresh, received);
         sequences.save(instance, received);
       });

@@ -20,7 +20,8 @@ export interface ShipOptions {
   readonly signal: AbortSignal;
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly random: () => number;
-  readonly onTrouble: (message: string) => void;
+  /** `isOver`: it goes on again. */
+  readonly onTrouble: (message: string, isOver: boolean) => void;
   readonly onShipped: (count: number) => void;
   /** Stop when there is nothing more, rather than wait for it. */
   readonly once?: boolean;
@@ -43,12 +44,12 @@ export async function shipRecords(o: ShipOptions): Promise<void> {
         await o.deliver(reply.records, AbortSignal.any([o.signal, AbortSignal.timeout(deliverMs)]));
     } catch (thrown) {
       if (o.signal.aborted) return;
-      if (!inTrouble) o.onTrouble(`not delivered, trying again: ${messageOf(thrown)}`);
+      if (!inTrouble) o.onTrouble(`not delivered, trying again: ${messageOf(thrown)}`, false);
       inTrouble = true;
       await o.wait(backoff.next(), o.signal);
       continue;
     }
-    if (inTrouble) o.onTrouble('delivering again');
+    if (inTrouble) o.onTrouble('delivering again', true);
     inTrouble = false;
     backoff.reset();
     if (reply.next !== undefined && reply.next !== after) {

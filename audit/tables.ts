@@ -92,4 +92,12 @@ export const migrations: readonly string[] = [
     SELECT time / 3600000, decision, ifnull(peer, ''), ifnull(service, ''), ifnull(rule, reason), count(*)
     FROM records WHERE reason <> 'heartbeat' GROUP BY 1, 2, 3, 4, 5;
   `,
+  `
+  -- What each instance has of the store: when it is full, whoever has most loses first.
+  CREATE TABLE shares (
+    instance TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO shares SELECT instance, sum(length(body)) FROM records GROUP BY instance;
+  `,
 ];

@@ -22,6 +22,7 @@ import { createParts, type Parts } from './parts.ts';
 import { createRateLimiter } from './rate.ts';
 import { registerRoutes } from './routes/index.ts';
 import { createServerIdentity, type ServerIdentity } from './server-identity.ts';
+import { type Destination, startShipping } from './shipping.ts';
 import { openStore } from './store.ts';
 
 export interface ServerConfig {
@@ -34,6 +35,8 @@ export interface ServerConfig {
   /** Of the root key, when it is encrypted. */
   readonly passphrase?: Buffer;
   readonly limits?: Partial<ControlLimits>;
+  /** Where every decision is handed on to. */
+  readonly ship?: readonly Destination[];
 }
 
 export interface ServerDependencies {
@@ -66,7 +69,7 @@ export async function startServer(config: ServerConfig, { clock, log }: ServerDe
     const lock = lockHome(home);
     cleanup.add(() => lock.release());
     const parts = await openParts({ config, limits, clock, log, cleanup });
-    return await serve({ home, listen, advertise, parts, cleanup });
+    return await serve({ home, listen, advertise, parts, cleanup, ship: config.ship ?? [] });
   } catch (thrown) {
     cleanup.run();
     throw thrown;
@@ -112,6 +115,7 @@ async function serve(o: {
   readonly advertise: HostPort | undefined;
   readonly parts: Parts;
   readonly cleanup: Cleanup;
+  readonly ship: readonly Destination[];
 }): Promise<Server> {
   const { home, listen, advertise, parts, cleanup } = o;
   const { authority, clock, events, limits, log } = parts;
@@ -121,7 +125,16 @@ async function serve(o: {
   const names = namesOf(advertise ? [listen, advertise] : [listen]);
   const identity = createServerIdentity({ authority, clock, log, names, onRenewed: () => listener.refresh() });
   cleanup.add(() => identity.close());
-  const metrics = createControlMetrics(parts, () => listener);
+  const metrics = createControlMetrics(
+    parts,
+    () => listener,
+    () => shipping.inTrouble,
+  );
+  const shipping = startShipping({
+    ...{ home, destinations: o.ship, records: parts.records, clock, log, random: Math.random },
+    onShipped: metrics.shipped,
+  });
+  cleanup.add(() => shipping.close());
   const makeServer = (handler: RequestListener) => {
     listener = createListener({
       ...{ identity: () => identity.current, bundle: () => authority.bundle(), clock, limits, handler },

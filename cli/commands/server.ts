@@ -1,6 +1,6 @@
 // `postern server`: the control plane on this home.
 import type { Command } from 'commander';
-import { serverConfig, serverSettings } from '#config';
+import { type ServerSettings, serverConfig, serverSettings } from '#config';
 import type { CliContext } from '../context.ts';
 import { examples } from '../help.ts';
 import {
@@ -21,6 +21,15 @@ export function register(program: Command, context: CliContext): void {
   examples(command, 'postern server', 'postern server --listen 0.0.0.0:8443 --advertise mesh.example.org:8443');
 }
 
+/** Each destination with its format and its header. */
+function destinationsOf({ ship = {}, shipFormat = {}, shipHeader = {} }: ServerSettings) {
+  return Object.entries(ship).map(([name, to]) => {
+    const [, header, value] = /^([^:]+): ?(.*)$/.exec(shipHeader[name] ?? '') ?? [];
+    const headers = header !== undefined && value !== undefined ? { [header]: value } : {};
+    return { name, to, format: shipFormat[name] ?? 'jsonl', headers };
+  });
+}
+
 async function runServer(context: CliContext, flags: Flags): Promise<void> {
   const { output, clock } = context;
   const home = context.home();
@@ -36,6 +45,7 @@ async function runServer(context: CliContext, flags: Flags): Promise<void> {
           listen: config.listen,
           ...(config.advertise === undefined ? {} : { advertise: config.advertise }),
           ...(passphrase === undefined ? {} : { passphrase }),
+          ship: destinationsOf(config),
         },
         { clock, log },
       ),

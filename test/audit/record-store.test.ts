@@ -296,6 +296,29 @@ describe('retention', () => {
     expect(left.length).toBeLessThan(4_000);
   });
 
+  test('over the size limit the instance that has most loses first: what one makes up never pushes out the records of others', () => {
+    const store = openStore({ keepBytes: 2_000_000 });
+    const others = ['i-1', 'i-2', 'i-3'];
+    for (const instance of others)
+      store.add(
+        instance,
+        Array.from({ length: 200 }, (_, n) => sentRecord(n + 1, { instance })),
+      );
+    for (let i = 0; i < 20; i++) {
+      store.add(
+        'i-4',
+        Array.from({ length: 1_000 }, (_, n) => sentRecord(i * 1_000 + n + 1, { instance: 'i-4' })),
+      );
+      for (let more = true; more; ) more = store.prune();
+    }
+    for (let more = true; more; ) more = store.prune();
+    const left = store.query({ limit: 10_000 }).records;
+    for (const instance of others) expect(left.filter((record) => record.instance === instance)).toHaveLength(200);
+    const own = left.filter((record) => record.instance === 'i-4');
+    expect(own.at(-1)!.seq).toBe(20_000);
+    expect(own.length).toBeLessThan(4_000);
+  });
+
   test('pruning runs by itself while records come in', () => {
     const clock = createClock();
     const store = openStore({ clock, keepMs: 1_000 });

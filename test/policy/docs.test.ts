@@ -44,5 +44,5 @@ describe('docs/policy.md', () => {
 test('the examples have no problem', () => {
   const { resources, problems } = loadResources([new URL('../../examples/policies', import.meta.url).pathname]);
   expect([...problems, ...validateResources(resources)]).toEqual([]);
-  expect(resources).toHaveLength(5);
+  expect(resources).toHaveLength(6);
 });
