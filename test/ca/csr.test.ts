@@ -69,7 +69,7 @@ describe('certificate requests that arrive', () => {
     expect(readCsr(new Uint8Array(made.rawData)).length).toBe(91);
   });
 
-  it('C4: a foreign ID, extra names, CA:true and other wishes are ignored', async () => {
+  it('C4, 30: a foreign ID, extra names, CA:true and other wishes are ignored', async () => {
     const ca = await createTestAuthority();
     const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
     const wishes = await Pkcs10CertificateRequestGenerator.create({

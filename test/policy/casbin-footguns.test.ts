@@ -244,6 +244,22 @@ describe('patterns', () => {
   });
 });
 
+describe('addresses', () => {
+  const rule = (block: string) => [
+    { id: 'a', effect: 'allow' as const, when: [{ key: 'source:address', in: [block] }] },
+  ];
+
+  test('casbin 21: what is no address is never one, IPv4 inside IPv6 is the same, and /33 is refused', async () => {
+    const set = setOf(rule('10.0.0.0/8'));
+    expect(await both(set, ask({ address: '10.0.0.1' }))).toBe('allow');
+    expect(await both(set, ask({ address: '::ffff:10.0.0.1' }))).toBe('allow');
+    for (const address of ['not an address', '', '10.0.0.1, 11.0.0.1', '11.0.0.1', '010.0.0.1'])
+      expect(await both(set, ask({ address }))).toBe('deny');
+    expect(() => setOf(rule('10.0.0.0/33'))).toThrow('33');
+    expect(() => setOf(rule('10.0.0.0/08'))).toThrow('08');
+  });
+});
+
 describe('the model and how it is asked', () => {
   const { model } = exportCasbin(empty);
   const names = (section: string): string[] => new RegExp(`^${section} = (.*)$`, 'm').exec(model)![1]!.split(', ');

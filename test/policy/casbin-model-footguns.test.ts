@@ -1,6 +1,7 @@
 // Every way in which casbin was seen to fail open or to fall over (hostile inputs, section 3), asked of a user's own model: it is refused when it is
 // applied, or it is a deny. `casbin-footguns.test.ts` asks the same of the rules that we make ourselves.
-import { describe, expect, test } from 'vitest';
+import { Enforcer } from 'casbin';
+import { describe, expect, test, vi } from 'vitest';
 import { buildPolicySet, buildProgram, parseCasbinCsv, validateResources } from '#policy';
 import type { CasbinModelResource, LocatedResource } from '#wire';
 import { ask, idOf, trustDomain } from '../helpers/policy.ts';
@@ -273,6 +274,25 @@ describe('what it answers', () => {
     const before = process.memoryUsage().heapUsed;
     for (let turn = 0; turn < 20_000; turn++) expect(tenant(`t${turn}-${'x'.repeat(200)}`)).toBe('deny');
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(64 * 2 ** 20);
+  });
+
+  test('30: an answer of another shape, or one without a row that gives it, is a deny', async () => {
+    const decide = await program({});
+    expect(decide('web').effect).toBe('allow');
+    for (const answer of [
+      true,
+      'true',
+      [true, []],
+      [true, ['made', 'up']],
+      [1, row.slice(1)],
+      Promise.resolve(true),
+      undefined,
+    ]) {
+      const spied = vi.spyOn(Enforcer.prototype, 'enforceExSync').mockReturnValue(answer as never);
+      expect(decide('web').effect).toBe('deny');
+      spied.mockRestore();
+    }
+    expect(decide('web').effect).toBe('allow');
   });
 
   test('25, Z6, Z7: texts are data: case, prefixes and joined values are never equal', async () => {

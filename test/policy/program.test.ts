@@ -404,6 +404,30 @@ describe('what other systems got wrong', () => {
     for (const headers of broken) expect(program.decide({ ...ask(), headers }).reason).toBe('policy-error');
   });
 
+  test('41: every template compiles in bounded time, and a decision meets each place of them at most once, however long the path', () => {
+    const words = Array.from({ length: 2_048 }, (_, mix) =>
+      Array.from({ length: 11 }, (_, at) => ((mix >> at) & 1 ? '/a' : '/*')).join(''),
+    );
+    const rules = [...words, `${'/*'.repeat(1_000)}/x`, `${'/a'.repeat(1_000)}/**`, '/**'].map((path, index) => ({
+      ...{ id: `r${index}`, effect: 'allow' as const, paths: [path], from: [index === 2_050 ? 'nobody' : '*'] },
+    }));
+    const set = setOf(rules);
+    const started = performance.now();
+    let looked = 0;
+    const program = compileProgram(set, { onCandidate: () => void looked++ });
+    for (const path of [
+      '/a'.repeat(11),
+      '/a'.repeat(50_000),
+      `/${'a'.repeat(100_000)}`,
+      '/'.repeat(100_000),
+      `${'/a'.repeat(999)}/b`,
+    ])
+      program.decide(ask({ path }));
+    expect(looked).toBe(2_048 + 1);
+    // A matcher that goes back needs longer than anybody waits; the bound is loose so that a busy machine does not matter.
+    expect(performance.now() - started).toBeLessThan(10_000);
+  });
+
   test('43: names whose texts run together are told apart by every cache', () => {
     const rules = [
       rawRule({ id: 'one', effect: 'allow', from: ['spiffe://example.org/a'], to: ['spiffe://example.org/b/c'] }),

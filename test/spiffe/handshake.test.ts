@@ -138,7 +138,7 @@ const rows: readonly [claim: string, bad: Presented, bundle: TrustBundle][] = [
   ],
   ['T9: a NUL in the SAN', pki.leaf({ san: san([uri('spiffe://example.org/web\0')], true) }), pki.bundle],
   [
-    'T10: a DNS SAN that spells the ID',
+    'T10, 29: a DNS SAN that spells the ID',
     pki.leaf({ san: san([dnsName('spiffe://example.org/web')], true) }),
     pki.bundle,
   ],
@@ -340,7 +340,7 @@ describe('TLS itself', () => {
     server.close();
   });
 
-  it('T23, T24, T25: no session is ever resumed, whatever the client kept', async () => {
+  it('T23, T24, T25, 31: no session is ever resumed, whatever the client kept', async () => {
     const seen: string[] = [];
     const { server, port } = await listen((answer) => seen.push(answer));
     const visit = (session?: Buffer) =>

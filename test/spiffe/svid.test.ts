@@ -42,7 +42,7 @@ const rows: readonly [claim: string, wish: CertificateWish, code: string][] = [
     accepted,
   ],
   [
-    'X-02, T6: two URI names are refused',
+    'X-02, T6, 30: two URI names are refused',
     { san: san([web, uri('spiffe://example.org/admin')], true) },
     'IDENTITY_SAN_INVALID',
   ],

@@ -9,15 +9,17 @@ const promised = [
   ...span('H', 1, 38),
   ...span('P', 1, 18),
   ...span('C', 1, 16),
-  ...['C18', 'C19', 'K1', 'K3', 'K5', 'Z1', 'Z2', 'Z3', 'Z6', 'Z7', 'Z8', 'Z11', 'F3', 'F5'],
+  ...span('Z', 1, 12),
+  ...span('L', 1, 8),
+  ...['C18', 'C19', 'K1', 'K3', 'K5', 'F3', 'F5'],
   ...span('ID-', 1, 18, 2),
   ...span('X-', 1, 16, 2),
 ];
 
 /** Of the second list, of classes of authorization holes, which has numbers alone. */
-const holes = [...span('', 1, 11), '13', ...span('', 17, 28), '38'];
-/** Here a number means a footgun of casbin. */
-const footguns = 'test/policy/casbin-footguns.test.ts';
+const holes = span('', 1, 43);
+/** Here a number means a footgun of casbin: asked of what we generate, and of a model of somebody's own. */
+const footguns = ['test/policy/casbin-footguns.test.ts', 'test/policy/casbin-model-footguns.test.ts'];
 
 /** The ids in the names of a file's tests: before a colon at the beginning of a string, alone (`'T6: ...'`) or in a list (`'C3, C13: ...'`). */
 function idsIn(text: string): string[] {
@@ -40,9 +42,15 @@ test('every promised row has a test under its name', () => {
   expect(promised.filter((id) => !found.has(id))).toEqual([]);
 });
 
-test('every class of authorization holes that concerns the data plane has a test under its number', () => {
-  const found = new Set(tests.filter(({ path }) => path !== footguns).flatMap(({ text }) => numbersIn(text)));
+test('every class of authorization holes has a test under its number', () => {
+  const found = new Set(tests.filter(({ path }) => !footguns.includes(path)).flatMap(({ text }) => numbersIn(text)));
   expect(holes.filter((id) => !found.has(id))).toEqual([]);
+});
+
+test.each(footguns)('every footgun of casbin has a test under its number in %s', (file) => {
+  const text = tests.find(({ path }) => path === file)?.text.replaceAll(/(['"`])casbin (?=\d)/g, '$1') ?? '';
+  const found = new Set(numbersIn(text));
+  expect(span('', 1, 31).filter((id) => !found.has(id))).toEqual([]);
 });
 
 test('an id counts in the name of a test, and not in passing', () => {
