@@ -2,6 +2,8 @@
 export { canonicalJson, encodeRecord } from './canonical.ts';
 export type { ReceiptCheck } from './check-receipt.ts';
 export { checkReceipt } from './check-receipt.ts';
+export type { Comparison } from './compare.ts';
+export { createComparer } from './compare.ts';
 export type { MaskableField } from './entry.ts';
 export { entryOfRecord, maskableFields } from './entry.ts';
 export { auditErrors } from './errors.ts';

@@ -9,6 +9,7 @@ import { encodeRecord } from './canonical.ts';
 import { createEventLog } from './event-log.ts';
 import { createEventTree } from './event-tree.ts';
 import { createSequences, type Gap } from './gaps.ts';
+import { maskStore, type StoreMask } from './mask-store.ts';
 import { queryRecords } from './record-query.ts';
 import { createRetention, type RetentionSettings } from './retention.ts';
 import { migrations } from './tables.ts';
@@ -48,6 +49,8 @@ export interface RecordStore {
   gaps(query?: { readonly instance?: string; readonly declared?: boolean }): readonly Gap[];
   /** Removes what is past its age or the size limit, a bounded piece at a time; true when more is due. Also runs with `add`. */
   prune(): boolean;
+  /** Erases values for good; resolves with how many. What a proxy's own log holds is erased there. */
+  mask(mask: StoreMask): Promise<number>;
   readonly witness: Witness;
   /** How often what was decided, by hour. */
   tally(query: TallyQuery): readonly TallyRow[];
@@ -140,6 +143,7 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
     tailEvents: (listener) => events.tail(listener),
     gaps: (query = {}) => sequences.gaps(query),
     prune: () => retention.prune(),
+    mask: (mask) => maskStore(database, mask, () => new Promise((resolve) => setImmediate(resolve))),
     witness,
     tally: (query) => tallies.query(query),
     close() {

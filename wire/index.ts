@@ -80,5 +80,5 @@ export {
   watchRequest,
 } from './snapshot.ts';
 export { wireVersion } from './version.ts';
-export type { CheckpointReply, CheckpointRequest, WitnessedLog, WitnessReply } from './witness.ts';
-export { acknowledgeRequest, checkpointReply, checkpointRequest, tallyQuery } from './witness.ts';
+export type { CheckpointReply, CheckpointRequest, MaskReply, WitnessedLog, WitnessReply } from './witness.ts';
+export { acknowledgeRequest, checkpointReply, checkpointRequest, maskRequest, tallyQuery } from './witness.ts';

@@ -45,6 +45,16 @@ export interface WitnessReply {
 /** POST /v1/logs/acknowledge: a person has looked at a log's alarm. */
 export const acknowledgeRequest = s.object({ instance: s.string({ minLength: 1, maxLength: 64 }) });
 
+/** POST /v1/records/mask: erases values of the records that are kept; answered with how many. */
+export const maskRequest = s.object({
+  fields: s.array(s.enum(['endpoint', 'host', 'path', 'peer', 'remote', 'traceId']), { minItems: 1, maxItems: 6 }),
+  before: s.optional(s.integer({ minimum: 0, description: 'epoch milliseconds' })),
+  id: s.optional(s.string({ minLength: 1, maxLength: 64 })),
+});
+export interface MaskReply {
+  readonly erased: number;
+}
+
 /** GET /v1/records/top: how often what was decided, in whole hours. */
 export const tallyQuery = s.object({
   by: s.enum(['denied-pairs', 'rules', 'hours']),

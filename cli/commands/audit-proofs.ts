@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { LogVerdict, NoteKey } from '#audit';
+import type { Comparison, LogVerdict, NoteKey } from '#audit';
 import { messageOf } from '#base/error';
 import { writeFileAtomic } from '#base/files';
-import type { WitnessedLog, WitnessReply } from '#wire';
+import type { MaskReply, RecordReply, WitnessedLog, WitnessReply } from '#wire';
 import { fieldTable, logColumns, logRow } from '../audit-view.ts';
 import type { CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
@@ -17,6 +17,7 @@ import { timeOf } from '../when.ts';
 interface VerifyOptions {
   readonly against?: string;
   readonly key?: string;
+  readonly received?: boolean;
 }
 
 export function registerProofs(audit: Command, context: CliContext): void {
@@ -25,11 +26,13 @@ export function registerProofs(audit: Command, context: CliContext): void {
     .description('check decision logs on this disk against their signatures; exit 1 when anything was changed')
     .option('--against <CHECKPOINT>', 'a checkpoint kept elsewhere that the log must still contain')
     .option('--key <KEY>', 'the key that must have signed it, as postern audit logs shows it')
+    .option('--received', 'and compare every record that the control plane has received with its entry')
     .action((folder: string | undefined, options: VerifyOptions) => verifyLogs(context, folder, options));
   examples(
     verify,
     'postern audit verify',
     'postern audit verify /var/lib/postern',
+    'postern audit verify /var/lib/postern --received',
     'postern audit logs --checkpoint INSTANCE > kept && postern audit verify --against kept',
   );
   const prove = audit
@@ -54,11 +57,13 @@ export function registerProofs(audit: Command, context: CliContext): void {
     .option('--before <TIME>', 'of records before then: 30d, or an RFC 3339 time')
     .option('--id <ID>', 'of one decision')
     .option('--stopped', 'the process that writes the log is stopped: its newest records too')
+    .option('--received', 'not in logs here but in what the control plane keeps')
     .action((folder: string | undefined, options: MaskOptions) => maskValues(context, folder, options));
   examples(
     mask,
     'postern audit mask --field path,remote --before 30d',
     'postern audit mask --field path --id 0f3c2a9d51b8',
+    'postern audit mask --received --field path,remote --before 30d',
   );
   const logs = audit
     .command('logs')
@@ -94,16 +99,45 @@ async function verifyLogs(context: CliContext, folder: string | undefined, optio
       name: given?.name ?? origin ?? '',
       fix: 'see: postern audit logs',
     });
-  const isWhole = verdicts.every(({ faults }) => faults.length === 0);
+  const received = options.received ? await compareReceived(context, verdicts) : undefined;
+  const isWhole =
+    verdicts.every(({ faults }) => faults.length === 0) &&
+    (received ?? []).every(({ different }) => different.length === 0);
   output.data(
-    { whole: isWhole, logs: verdicts },
-    verdicts.map((verdict) => describe(verdict, output.paint)).join('\n'),
+    { whole: isWhole, logs: verdicts, ...(received ? { received } : {}) },
+    [...verdicts.map((verdict) => describe(verdict, output.paint)), ...(received ?? []).map(describeReceived)].join(
+      '\n',
+    ),
   );
   if (!isWhole) context.exitWith(exitCodes.failed);
   else if (!given)
     output.hint(
       'the keys that lie beside the logs were used: --key KEY from postern audit logs also finds a replaced key',
     );
+}
+
+/** Every record that the control plane has, beside the entry of the log that it says it is. */
+async function compareReceived(context: CliContext, verdicts: readonly LogVerdict[]): Promise<Comparison[]> {
+  const { createComparer } = await import('#audit');
+  const comparers = verdicts.flatMap(({ folder }) => createComparer(folder) ?? []);
+  await context.withApi(async (api) => {
+    for (let after = 0; ; ) {
+      const reply = await api.call<RecordReply>({ method: 'GET', path: `/v1/records?after=${after}&limit=10000` });
+      for (const record of reply.records) for (const comparer of comparers) comparer.add(record);
+      if (!reply.more || reply.next === undefined) return;
+      after = reply.next;
+    }
+  });
+  return comparers.map(({ result }) => result);
+}
+
+function describeReceived({ instance, same, masked, pruned, different }: Comparison): string {
+  const more = [
+    ...(masked > 0 ? [`${masked} with erased values`] : []),
+    ...(pruned > 0 ? [`${pruned} that the log no longer keeps`] : []),
+  ];
+  const text = `received from ${instance}: ${same} are as in the log${more.length > 0 ? `, ${more.join(', ')}` : ''}`;
+  return [text, ...different.map(({ id, seq, what }) => `  record ${seq} (${id}): ${what}`)].join('\n');
 }
 
 /** Nothing was signed yet, or the key is gone: in both cases nothing can be said for the log. */
@@ -191,6 +225,7 @@ interface MaskOptions {
   readonly before?: string;
   readonly id?: string;
   readonly stopped?: boolean;
+  readonly received?: boolean;
 }
 
 async function maskValues(context: CliContext, folder: string | undefined, options: MaskOptions): Promise<void> {
@@ -206,6 +241,17 @@ async function maskValues(context: CliContext, folder: string | undefined, optio
   if (options.before === undefined && options.id === undefined)
     throw fail('CLI_USAGE', { problem: 'whose values?', fix: 'say --before TIME, or --id ID' });
   const before = options.before === undefined ? undefined : timeOf(options.before, '--before', clock.now());
+  if (options.received) {
+    const body = {
+      fields,
+      ...(before === undefined ? {} : { before }),
+      ...(options.id === undefined ? {} : { id: options.id }),
+    };
+    const { erased } = await context.withApi((api) =>
+      api.call<MaskReply>({ method: 'POST', path: '/v1/records/mask', body }),
+    );
+    return output.data({ erased }, `${erased} values erased\n`);
+  }
   const done = { erased: 0, left: 0 };
   for (const path of findLogs(folder === undefined ? context.home() : resolve(folder))) {
     const { erased, left } = maskLog({

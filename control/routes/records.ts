@@ -4,6 +4,8 @@ import {
   acknowledgeRequest,
   type CheckpointReply,
   checkpointRequest,
+  type MaskReply,
+  maskRequest,
   type RecordReceipt,
   recordBatch,
   recordQuery,
@@ -58,6 +60,26 @@ export function recordRoutes(app: App, { records, events, recordBytes, tails }: 
   app.get('/v1/records/top', { config: { caller: 'admin' } }, async (request) => ({
     rows: records.tally(readQuery(tallyQuery, request.query)),
   }));
+  app.post(
+    '/v1/records/mask',
+    { config: { caller: 'admin', action: 'records.mask' } },
+    async (request): Promise<MaskReply> => {
+      const asked = readMessage(maskRequest, request.body);
+      if (asked.before === undefined && asked.id === undefined)
+        throw fail('REQUEST_INVALID', { reason: 'it says neither before nor id' });
+      const erased = await records.mask(asked);
+      const details = {
+        fields: asked.fields.join(','),
+        ...(asked.before === undefined ? {} : { before: asked.before }),
+        erased,
+      };
+      events.record({
+        ...{ action: 'records.mask', outcome: 'done', actor: actorOf(request.caller), details },
+        ...(asked.id === undefined ? {} : { subject: asked.id }),
+      });
+      return { erased };
+    },
+  );
   app.get('/v1/records', { config: { caller: 'admin' } }, async (request) =>
     records.query(readQuery(recordQuery, request.query)),
   );

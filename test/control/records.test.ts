@@ -67,3 +67,21 @@ test('there are only so many followers', async () => {
   const follow = mesh.admin.stream({ method: 'GET', path: '/v1/records/tail' })[Symbol.asyncIterator]();
   await expect(follow.next()).rejects.toMatchObject({ code: 'REQUEST_TOO_MANY', status: 429 });
 });
+
+test('erasing is for admins, says whose values, and is an event', async () => {
+  const mesh = await createMesh();
+  const proxy = await mesh.enrol('web');
+  const kept = { ...record(proxy, 1), path: '/secret' };
+  await send(proxy, [kept, { ...record(proxy, 2), path: '/open' }]);
+  const mask = (channel: typeof mesh.admin, body: object) =>
+    channel.call<{ erased: number }>({ method: 'POST', path: '/v1/records/mask', body });
+  await expect(mask(proxy.channel, { fields: ['path'], before: 1 })).rejects.toMatchObject({ code: 'CALLER_REFUSED' });
+  await expect(mask(mesh.admin, { fields: ['path'] })).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  await expect(mask(mesh.admin, { fields: ['decision'], before: 1 })).rejects.toMatchObject({
+    code: 'REQUEST_INVALID',
+  });
+  expect(await mask(mesh.admin, { fields: ['path'], id: kept.id })).toEqual({ erased: 1 });
+  expect((await query(mesh)).records.map(({ path }) => path)).toEqual([undefined, '/open']);
+  const events = await mesh.events('records.mask');
+  expect(events.at(-1)).toMatchObject({ outcome: 'done', subject: kept.id, details: { fields: 'path', erased: 1 } });
+});
