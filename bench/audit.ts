@@ -31,7 +31,9 @@ async function produce(seconds: number, keep: (record: Omit<DecisionRecord, 'v' 
   return made;
 }
 
-export async function run(seconds = Number(process.argv[3] ?? 5)): Promise<Bench> {
+export async function run(
+  seconds = Number(process.argv.slice(2).find((word) => /^[0-9]+$/.test(word)) ?? 5),
+): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-bench-'));
   try {
     let made = 0;
