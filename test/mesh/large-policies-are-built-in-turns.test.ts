@@ -46,10 +46,15 @@ test('the policy of before decides until the whole new one is there', async () =
 test('bans do not wait for a build, and are still there after it', async () => {
   const { payments, pki, large } = await mesh();
   const banned = { bans: { ids: [idOf('web')], serials: [] } };
+  const open = await openTls({ pki, proxy: payments, identity: pki.identity(idOf('web')) });
+  await expect.poll(() => payments.plane.counts.inbound).toBe(1);
   const built = payments.plane.applySnapshot({ ...large(10, allow('web', 'payments')), ...banned });
+  // At once, while the policy of before is in force.
+  expect(payments.metrics.render()).toContain('postern_connections_cut_total{reason="banned"} 1\n');
+  expect(payments.plane.describe()).toMatchObject({ policyRevision: 2 });
+  expect(await open.closed()).toBe('');
   const client = await openTls({ pki, proxy: payments, identity: pki.identity(idOf('web')) });
   expect(await client.closed()).toBe('');
-  expect(payments.plane.describe()).toMatchObject({ policyRevision: 2 });
   expect(await built).toBe(true);
   const again = await openTls({ pki, proxy: payments, identity: pki.identity(idOf('web')) });
   expect(await again.closed()).toBe('');
