@@ -5,7 +5,7 @@ import type { CaStatus, DecisionRecord } from '#wire';
 import { createCaller } from '../cli/demo/client.ts';
 import { startPostern } from '../cli/demo/processes.ts';
 import type { Bench, Figure } from './bench.ts';
-import { type LoadResult, startLoad } from './load.ts';
+import { type LoadResult, startLoad } from './load/steady.ts';
 import { type Member, type Mesh, startMesh } from './mesh.ts';
 
 const url = 'http://payments/charges';

@@ -237,7 +237,8 @@ export function createTurn(): Turn {
   };
 }
 
-const idle: ConnectionHandler = {
+/** Does nothing, whatever happens; others take of it what they do not care about. */
+export const idle: ConnectionHandler = {
   read: () => undefined,
   ended: () => undefined,
   closed: () => undefined,

@@ -39,21 +39,24 @@ export function createLive(o: {
   const sweep = (): void => {
     const monotonic = o.clock.monotonic();
     const wall = o.clock.now();
+    let held = 0;
     for (const set of Object.values(kinds)) {
       for (const connection of set) {
         if (connection.cutAt <= wall) {
           o.onCut('expired');
           connection.cut();
         } else if (connection.retireAt <= wall) connection.retire();
+        held += connection.held;
         if (connection.deadline === 0 || connection.deadline > monotonic) continue;
         connection.deadline = 0;
         connection.handler.expired();
       }
     }
-    relieve([...kinds.inbound, ...kinds.outbound, ...kinds.upstream], {
-      limit: o.processBytes,
-      onCut: () => o.onCut('overload'),
-    });
+    if (held > o.processBytes)
+      relieve([...kinds.inbound, ...kinds.outbound, ...kinds.upstream], {
+        limit: o.processBytes,
+        onCut: () => o.onCut('overload'),
+      });
     cancel = o.clock.after(sweepMs, sweep);
   };
   let cancel = o.clock.after(sweepMs, sweep);

@@ -2,14 +2,12 @@
 // add up to too much, whoever makes us hold the most loses connections, the fullest first, and nobody else notices.
 import type { Connection } from './connection.ts';
 
-/** Cuts what must be cut until at most `limit` bytes are held; `onCut` hears of each. */
+/** Cuts what must be cut until at most `limit` bytes are held; `onCut` hears of each. To be called when more are. */
 export function relieve(
-  connections: Iterable<Connection>,
+  connections: readonly Connection[],
   { limit, onCut }: { limit: number; onCut: (connection: Connection) => void },
 ): void {
   let total = 0;
-  for (const connection of connections) total += connection.held;
-  if (total <= limit) return;
   const holders = new Map<string, { bytes: number; connections: Connection[] }>();
   for (const connection of connections) {
     const { held } = connection;
@@ -18,6 +16,7 @@ export function relieve(
     const name = connection.peer?.id ?? '';
     const holder = holders.get(name) ?? { bytes: 0, connections: [] };
     holder.bytes += held;
+    total += held;
     holder.connections.push(connection);
     holders.set(name, holder);
   }

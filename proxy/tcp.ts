@@ -1,7 +1,7 @@
 // TCP services: a connection of a caller as an exchange that asks for a tunnel, and a connection to an application that is such a tunnel's other
 // end. Neither side's bytes are looked at, and nobody waits for the other to speak first.
 import type { PosternError } from '#base/error';
-import type { Connection, ConnectionHandler } from './connection.ts';
+import { type Connection, idle } from './connection.ts';
 import type { Downstream, Exchange, ResponseHead, Upstream, UpstreamFault } from './exchange.ts';
 import type { Limits } from './limits.ts';
 import { type RawHead, unknownLength } from './request-head.ts';
@@ -89,7 +89,8 @@ export class TcpUpstream implements Upstream {
   constructor(options: TcpUpstreamOptions) {
     this.#o = options;
     this.connection = options.connection;
-    this.connection.handler = new Unused(() => this.#leave());
+    // Before it is used, what the application says waits in the kernel.
+    this.connection.handler = { ...idle, closed: () => this.#leave() };
     this.connection.pause();
   }
 
@@ -153,20 +154,4 @@ export class TcpUpstream implements Upstream {
     this.#isGone = true;
     this.#o.onGone(this);
   }
-}
-
-/** Before it is used: what the application says already waits in the kernel. */
-class Unused implements ConnectionHandler {
-  readonly #closed: () => void;
-  constructor(closed: () => void) {
-    this.#closed = closed;
-  }
-  read(): void {}
-  ended(): void {}
-  closed(): void {
-    this.#closed();
-  }
-  drained(): void {}
-  expired(): void {}
-  retire(): void {}
 }

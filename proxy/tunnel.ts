@@ -1,7 +1,7 @@
 // One end of a tunnel: a connection whose bytes mean nothing to us (CONNECT, WebSocket, a TCP service). What comes is handed on as it comes, what
 // goes waits for the other side, and each direction ends by itself. A codec that has agreed on a tunnel hands its connection over to this.
 import type { PosternError } from '#base/error';
-import type { Connection, ConnectionHandler } from './connection.ts';
+import { type Connection, type ConnectionHandler, idle } from './connection.ts';
 import { fail } from './errors.ts';
 import type { Exchange, UpstreamFault } from './exchange.ts';
 import type { Limits } from './limits.ts';
@@ -38,7 +38,7 @@ export class TunnelEnd implements ConnectionHandler {
   #isHeld = true;
   #isPaused = false;
   #isHandingOn = false;
-  /** The other side has ended, and that was handed on. */
+  /** The other side has ended; whether that was handed on is another matter. */
   #hasEnded: boolean;
   #isEndTold = false;
   #isFinished = false;
@@ -158,7 +158,7 @@ export class TunnelEnd implements ConnectionHandler {
   #leaveWhenDone(): void {
     if (!this.#isFinished || !this.#isEndTold || this.#isOver) return;
     const { connection, monotonic, limits } = this.#o;
-    connection.handler = new Leaving(connection, () => {
+    connection.handler = leaving(connection, () => {
       connection.deadline = monotonic() + limits.writeMs;
     });
     this.#finish();
@@ -180,28 +180,19 @@ export class TunnelEnd implements ConnectionHandler {
   }
 }
 
-/** A connection of which both directions have ended while its last bytes still leave, however slowly they are taken. */
-class Leaving implements ConnectionHandler {
-  readonly #connection: Connection;
-  readonly #wait: () => void;
-  #left: number;
-  constructor(connection: Connection, wait: () => void) {
-    this.#connection = connection;
-    this.#wait = wait;
-    this.#left = connection.unsent;
-    wait();
-  }
-  read(): void {}
-  ended(): void {}
-  closed(): void {}
-  drained(): void {}
-  expired(): void {
-    const left = this.#connection.unsent;
-    if (left === 0 || left === this.#left) return this.#connection.cut();
-    this.#left = left;
-    this.#wait();
-  }
-  retire(): void {}
+/** For a connection of which both directions have ended while its last bytes still leave, however slowly they are taken. */
+function leaving(connection: Connection, wait: () => void): ConnectionHandler {
+  let left = connection.unsent;
+  wait();
+  return {
+    ...idle,
+    expired() {
+      const now = connection.unsent;
+      if (now === 0 || now === left) return connection.cut();
+      left = now;
+      wait();
+    },
+  };
 }
 
 /** The events of the end that the caller holds. */

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer as createTcp } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseHostPort } from '#base/host-port';
-import { startLoad } from '../../bench/load.ts';
+import { startLoad } from '../../bench/load/steady.ts';
 import { anyPorts } from '../../cli/demo/processes.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { type RunOptions, runPostern } from '../helpers/postern.ts';
