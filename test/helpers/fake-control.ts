@@ -288,7 +288,7 @@ export async function startFakeControl(o: {
 }
 
 /** Resolves when `test` holds; looked at each few milliseconds, for states that announce themselves to nobody. */
-export async function until(test: () => boolean, ms = 10_000): Promise<void> {
+export async function until(test: () => boolean, ms = 25_000): Promise<void> {
   const end = performance.now() + ms;
   while (!test()) {
     if (performance.now() > end) throw new Error(`still not so after ${ms} ms: ${test}`);

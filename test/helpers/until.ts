@@ -2,7 +2,7 @@
 export async function eventually<T>(
   ask: () => T | Promise<T>,
   good: (answer: T) => boolean,
-  { withinMs = 10_000, everyMs = 50 } = {},
+  { withinMs = 25_000, everyMs = 50 } = {},
 ): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {
