@@ -53,7 +53,7 @@ export function validateResources(resources: readonly LocatedResource[]): Proble
     else if (resource.kind === 'Policy') checkPolicy(resource, report, checkSource);
     else if (resource.kind === 'JwtIssuer') checkIssuer(resource, report);
     else if (resource.kind === 'CasbinModel') checkModel(resource, report, checkSource);
-    else checkAssertion(resource, report, checkSource);
+    else if (resource.kind === 'Assertion') checkAssertion(resource, report, checkSource);
   }
   reportCycle(groups, reporter);
   checkTokens(resources, reporter);

@@ -42,6 +42,10 @@ export const instanceFacts = s.object({
   advertise: hostPort('where peers reach its inbound mTLS listener'),
   appPort: s.optional(s.integer({ minimum: 1, maximum: 65_535, description: 'the port that policies call `ports`' })),
   labels,
+  zone: s.optional(s.string({ maxLength: 128, description: 'where it runs, such as eu-1a' })),
+  weight: s.optional(
+    s.integer({ minimum: 0, maximum: 1_000, description: 'its share beside other instances; 1 when absent' }),
+  ),
   version: s.string({ maxLength: 64, description: 'the Postern version it runs' }),
 });
 export type InstanceFacts = Static<typeof instanceFacts>;

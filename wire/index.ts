@@ -32,6 +32,19 @@ export {
   rotateRequest,
   tokenRequest,
 } from './admin.ts';
+export type {
+  CircuitBreaker,
+  ClusterEntry,
+  ClusterResource,
+  DnsEndpoints,
+  HashOn,
+  HealthCheck,
+  LoadBalancing,
+  OutlierDetection,
+  StaticEndpoint,
+  TlsOrigination,
+} from './cluster.ts';
+export { loadBalancingPolicies } from './cluster.ts';
 export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
 export {
   enrolRequest,
@@ -41,6 +54,7 @@ export {
   renewRequest,
   svidReply,
 } from './enrolment.ts';
+export type { MeshEntry, MeshResource } from './mesh.ts';
 export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
 export { decisionRecord, recordBatch } from './record.ts';
 export type {
@@ -51,10 +65,12 @@ export type {
   JwtIssuerResource,
   LocatedResource,
   Origin,
+  PolicyKindResource,
   PolicyResource,
   Resource,
   ResourceKind,
   RuleResource,
+  TrafficResource,
 } from './resources.ts';
 export { resourceSchemas } from './resources.ts';
 export type {
@@ -80,5 +96,22 @@ export {
   watchRequest,
 } from './snapshot.ts';
 export { wireVersion } from './version.ts';
+export type {
+  Cors,
+  Fault,
+  HeaderChanges,
+  HttpMatch,
+  HttpRoute,
+  PathMatch,
+  RateLimit,
+  Retries,
+  TcpRoute,
+  TextMatch,
+  TlsRoute,
+  VirtualServiceEntry,
+  VirtualServiceResource,
+  WeightedTarget,
+} from './virtual-service.ts';
+export { retryConditions } from './virtual-service.ts';
 export type { CheckpointReply, CheckpointRequest, MaskReply, WitnessedLog, WitnessReply } from './witness.ts';
 export { acknowledgeRequest, checkpointReply, checkpointRequest, maskRequest, tallyQuery } from './witness.ts';

@@ -1,10 +1,10 @@
-// The resources that operators write (docs/policy.md): their shape on the wire and in files. Shape only; meaning is checked by #policy.
+// The resources that operators write: their shape on the wire and in files, those of policies here (docs/policy.md), those of traffic in files of their
+// own (docs/traffic.md). Shape only; meaning is checked by #policy and #routing.
 import { type Static, s } from '#base/schema';
-
-/** Names of policies, rules and groups. */
-const namePattern = '^[a-zA-Z0-9]([a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?$';
-const name = (description: string) =>
-  s.string({ pattern: namePattern, title: 'a name of letters, digits and . _ - / (at most 128)', description });
+import { type ClusterResource, clusterSchema } from './cluster.ts';
+import { type MeshResource, meshSchema } from './mesh.ts';
+import { name } from './shapes.ts';
+import { type VirtualServiceResource, virtualServiceSchema } from './virtual-service.ts';
 
 const source = s.string({
   minLength: 1,
@@ -145,7 +145,16 @@ export const casbinModelSchema = s.object({
 });
 export type CasbinModelResource = Static<typeof casbinModelSchema>;
 
-export type Resource = PolicyResource | GroupResource | AssertionResource | JwtIssuerResource | CasbinModelResource;
+/** What decides. */
+export type PolicyKindResource =
+  | PolicyResource
+  | GroupResource
+  | AssertionResource
+  | JwtIssuerResource
+  | CasbinModelResource;
+/** What says where traffic goes. */
+export type TrafficResource = ClusterResource | VirtualServiceResource | MeshResource;
+export type Resource = PolicyKindResource | TrafficResource;
 export type ResourceKind = Resource['kind'];
 
 /** Every kind there is, with its schema: the one list that loaders, the control plane and the documentation go by. */
@@ -155,6 +164,9 @@ export const resourceSchemas = {
   Assertion: assertionSchema,
   JwtIssuer: jwtIssuerSchema,
   CasbinModel: casbinModelSchema,
+  Cluster: clusterSchema,
+  VirtualService: virtualServiceSchema,
+  Mesh: meshSchema,
 } as const;
 
 /** Where a resource was written, so that a decision can name its rule's file and line. Lines and columns count from 1. */

@@ -1,8 +1,11 @@
 // What a proxy holds: one full snapshot, scoped to what its service needs. Pushed on the watch stream, kept on disk, acknowledged or refused.
 import { type Static, s } from '#base/schema';
+import { clusterEntry } from './cluster.ts';
 import { instanceFacts } from './enrolment.ts';
+import { meshEntry } from './mesh.ts';
 import { casbinModelFields, condition } from './resources.ts';
 import { wireVersion } from './version.ts';
+import { virtualServiceEntry } from './virtual-service.ts';
 
 /** One rule as proxies get it: `to` and `from` are SPIFFE IDs, prefixes (`spiffe://td/x/**`), `*` or `group:NAME`. */
 const policyRule = s.object({
@@ -57,6 +60,10 @@ export const endpoint = s.object({
   instance: s.string({ maxLength: 64 }),
   address: s.string({ maxLength: 300, description: 'HOST:PORT of the inbound mTLS listener' }),
   labels: s.record(s.string({ maxLength: 256 })),
+  zone: s.optional(s.string({ maxLength: 128 })),
+  weight: s.optional(s.integer({ minimum: 0, maximum: 1_000, description: '1 when absent' })),
+  /** The proxy beside the instance finds it unhealthy. */
+  unhealthy: s.optional(s.literal(true)),
 });
 export type Endpoint = Static<typeof endpoint>;
 
@@ -88,6 +95,10 @@ export const snapshotSchema = s.object({
   ...urgentFields,
   policy: policySet,
   services: s.array(serviceEntry),
+  /** Declared clusters that its routes may lead to, and that of its own service; every service has one of its own name without being declared. */
+  clusters: s.optional(s.array(clusterEntry)),
+  virtualServices: s.optional(s.array(virtualServiceEntry)),
+  mesh: s.optional(meshEntry),
 });
 export type Snapshot = Static<typeof snapshotSchema>;
 
@@ -117,6 +128,8 @@ export const proxyReport = s.object({
   notAfter: s.integer({ description: 'expiry of its SVID, epoch milliseconds' }),
   connections: s.object({ inbound: s.integer({ minimum: 0 }), outbound: s.integer({ minimum: 0 }) }),
   state: s.enum(['serving', 'draining']),
+  /** What its health checks say of the application beside it; absent: it has none. */
+  health: s.optional(s.enum(['healthy', 'unhealthy'])),
   /** Sent when they changed since the last report, or with the first. */
   facts: s.optional(instanceFacts),
 });

@@ -73,6 +73,9 @@ const columnsOf: Readonly<Record<ResourceKind, readonly string[]>> = {
   Assertion: ['NAME', 'NEVER', 'ALWAYS'],
   JwtIssuer: ['NAME', 'ISSUER', 'AUDIENCES', 'KEYS'],
   CasbinModel: ['NAME', 'TO', 'ROWS'],
+  Cluster: ['NAME', 'SERVICE', 'ENDPOINTS', 'LOAD BALANCING'],
+  VirtualService: ['NAME', 'SERVICE', 'HOSTS', 'ROUTES'],
+  Mesh: ['NAME', 'OUTBOUND', 'TRACES TO'],
 };
 
 function cellsOf(resource: Resource): Cell[] {
@@ -87,6 +90,17 @@ function cellsOf(resource: Resource): Cell[] {
   if (resource.kind === 'Assertion') {
     return [resource.name, ...[resource.never, resource.always].map((each) => [each ?? []].flat().length)];
   }
+  if (resource.kind === 'Cluster') {
+    const { name, service = name, endpoints, loadBalancing } = resource;
+    const source = typeof endpoints === 'string' ? endpoints : Object.keys(endpoints).join();
+    return [name, service, source, loadBalancing?.policy ?? 'least-request'];
+  }
+  if (resource.kind === 'VirtualService') {
+    const { name, service = name, hosts, http = [], tcp = [], tls = [] } = resource;
+    return [name, service, hosts.join(', '), http.length + tcp.length + tls.length];
+  }
+  if (resource.kind === 'Mesh')
+    return [resource.name, resource.outboundPolicy ?? 'registry-only', resource.tracing?.otlp];
   const count = (matches: (rule: RuleResource) => boolean): number => resource.rules.filter(matches).length;
   return [
     resource.name,

@@ -33,6 +33,7 @@ export const layers: readonly (readonly string[])[] = [
   ['ca/spiffe'],
   ['wire'],
   ['ca', 'policy', 'audit'],
+  ['routing'],
   ['proxy', 'control'],
   ['config'],
   ['cli'],

@@ -1,0 +1,19 @@
+// Where traffic goes: what virtual services and clusters mean.
+export type {
+  Asked,
+  CorsPlan,
+  FaultPlan,
+  Forward,
+  HeaderEdits,
+  HttpAction,
+  Outcome,
+  RateLimitPlan,
+  Redirect,
+  Respond,
+  RetryPlan,
+  Target,
+  TunnelAction,
+} from './action.ts';
+export type { Endpoint } from './endpoint.ts';
+export type { ClusterSettings, ClusterState, LiveCluster, LiveClusterOptions } from './live-cluster.ts';
+export type { RoutedCluster, Routes, RoutesOptions, VirtualHost } from './routes.ts';
