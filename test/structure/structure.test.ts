@@ -12,7 +12,7 @@ describe('the code keeps', () => {
   });
 
   test('its doors: one for each folder, and those behind which something lies that a sidecar must not load', () => {
-    const folderDoors = ['#spiffe', '#wire', '#ca', '#policy', '#audit', '#proxy', '#control', '#config'];
+    const folderDoors = ['#spiffe', '#wire', '#ca', '#policy', '#routing', '#audit', '#proxy', '#control', '#config'];
     const deeper = [
       '#base/*',
       '#audit/log',
