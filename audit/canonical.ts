@@ -36,9 +36,12 @@ export function fitRecord(
   return {
     bytesIn: count(r.bytesIn),
     bytesOut: count(r.bytesOut),
+    cluster: cut(r.cluster, 257),
     connection: cut(r.connection, 64),
     decision: r.decision,
     endpoint: cut(r.endpoint, 300),
+    fault: r.fault,
+    grpcStatus: within(r.grpcStatus, 0, 16),
     hop: r.hop,
     host: cut(r.host, 300),
     id: cut(r.id, 64),
@@ -49,25 +52,38 @@ export function fitRecord(
     lostFrom: r.lostFrom,
     matched: cutList(r.matched, mostRules),
     method: cut(r.method, 32),
+    mirrored: r.mirrored,
     ms: time(r.ms),
+    parentSpanId: cut(r.parentSpanId, 16),
     path: cut(withoutQuery(r.path), longestPath),
     peer: cut(r.peer, 2_048),
     policyRevision: r.policyRevision,
+    protocol: r.protocol,
     reason: cut(r.reason, 64),
     remote: cut(r.remote, 300),
+    route: cut(r.route, 128),
     rule: cut(r.rule, 260),
     salts: r.salts,
+    sampled: r.sampled,
+    security: r.security,
     seq: r.seq,
     serial: cut(r.serial, 64),
     service: cut(r.service, 2_048),
     shadow: cutList(r.shadow, mostRules),
-    status: r.status !== undefined && r.status >= 100 && r.status <= 999 ? r.status : undefined,
+    spanId: cut(r.spanId, 16),
+    status: within(r.status, 100, 999),
     time: cut(r.time, 32),
     to: cut(r.to, 2_048),
     traceId: cut(r.traceId, 32),
+    tries: within(r.tries, 2, Number.MAX_SAFE_INTEGER),
     upstreamMs: r.upstreamMs === undefined ? undefined : time(r.upstreamMs),
     v: r.v,
+    virtualService: cut(r.virtualService, 128),
   } as DecisionRecord;
+}
+
+function within(value: number | undefined, least: number, most: number): number | undefined {
+  return value !== undefined && value >= least && value <= most ? value : undefined;
 }
 
 function count(value: number): number {

@@ -7,6 +7,18 @@ export type ExportFormat = (typeof exportFormats)[number];
 const csvColumns = [
   ...['time', 'instance', 'seq', 'hop', 'kind', 'id', 'peer', 'to', 'method', 'host', 'path', 'decision', 'reason'],
   ...['rule', 'policyRevision', 'endpoint', 'status', 'bytesIn', 'bytesOut', 'ms', 'remote', 'serial', 'traceId'],
+  ...[
+    'virtualService',
+    'route',
+    'cluster',
+    'tries',
+    'protocol',
+    'security',
+    'grpcStatus',
+    'fault',
+    'mirrored',
+    'spanId',
+  ],
 ] as const;
 
 /** What comes before the first record; empty for most. */
@@ -62,10 +74,30 @@ function ecsOf(r: DecisionRecord): object {
     'url.path': r.path,
     'tls.client.x509.serial_number': r.serial,
     'trace.id': r.traceId,
+    'span.id': r.spanId,
+    'network.protocol': r.protocol ?? 'http',
+    labels: labelsOf(r),
     'network.direction': r.hop,
     'observer.name': r.instance,
     'service.name': r.service,
   };
+}
+
+/** What the schema has no field for: Elastic's labels are keywords. */
+function labelsOf(r: DecisionRecord): object | undefined {
+  const { virtualService, route, cluster, tries, security, fault, grpcStatus, mirrored } = r;
+  const given = {
+    virtual_service: virtualService,
+    route,
+    cluster,
+    tries,
+    security,
+    fault,
+    grpc_status: grpcStatus,
+    mirrored,
+  };
+  const labels = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  return labels.length > 0 ? Object.fromEntries(labels) : undefined;
 }
 
 /** OCSF HTTP Activity (class 4002) with the security_control profile. */
@@ -91,7 +123,11 @@ function ocsfOf(r: DecisionRecord): object {
       ...{ version: '1.5.0', uid: r.id, sequence: r.seq, profiles: ['security_control'] },
       ...{ product: { name: 'Postern', vendor_name: 'Postern' }, log_name: r.instance, correlation_uid: r.traceId },
     },
-    unmapped: { hop: r.hop, kind: r.kind, matched: r.matched, shadow: r.shadow },
+    unmapped: {
+      ...{ hop: r.hop, kind: r.kind, matched: r.matched, shadow: r.shadow },
+      ...{ virtualService: r.virtualService, route: r.route, cluster: r.cluster, tries: r.tries, fault: r.fault },
+      ...{ protocol: r.protocol, security: r.security, grpcStatus: r.grpcStatus, mirrored: r.mirrored },
+    },
   };
 }
 
@@ -121,8 +157,9 @@ export function otlpOf(records: readonly DecisionRecord[]): object {
 function logRecordOf(r: DecisionRecord): object {
   const severity = { allow: [9, 'INFO'], deny: [13, 'WARN'], error: [17, 'ERROR'] } as const;
   const [severityNumber, severityText] = severity[r.decision];
-  const { v: _, time, instance: _instance, service: _service, traceId, salts: _salts, ...fields } = r;
+  const { v: _, time, instance: _instance, service: _service, traceId, spanId, salts: _salts, ...fields } = r;
   const isTrace = /^[0-9a-f]{32}$/.test(traceId ?? '');
+  const isSpan = isTrace && /^[0-9a-f]{16}$/.test(spanId ?? '');
   return {
     timeUnixNano: `${BigInt(Date.parse(time)) * 1_000_000n}`,
     ...{ severityNumber, severityText, eventName: `postern.${r.kind}` },
@@ -131,6 +168,7 @@ function logRecordOf(r: DecisionRecord): object {
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => ({ key: `postern.${name}`, value: anyValueOf(value) })),
     ...(isTrace ? { traceId } : {}),
+    ...(isSpan ? { spanId, flags: r.sampled ? 1 : 0 } : {}),
   };
 }
 

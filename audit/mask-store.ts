@@ -21,7 +21,7 @@ export async function maskStore(database: Database, mask: StoreMask, pause: () =
     `SELECT row, body FROM records WHERE row > ? AND time < ? ${id === undefined ? '' : 'AND id = ?'} ORDER BY row LIMIT ${piece}`,
   );
   const update = sql.prepare(
-    'UPDATE records SET body = ?, peer = iif(?, NULL, peer), path = iif(?, NULL, path) WHERE row = ?',
+    'UPDATE records SET body = ?, peer = iif(?, NULL, peer), path = iif(?, NULL, path), trace = iif(?, NULL, trace) WHERE row = ?',
   );
   let erased = 0;
   for (let after = 0; ; ) {
@@ -37,6 +37,7 @@ export async function maskStore(database: Database, mask: StoreMask, pause: () =
           JSON.stringify(record),
           Number(present.includes('peer')),
           Number(present.includes('path')),
+          Number(present.includes('traceId')),
           Number(row),
         );
       }

@@ -13,6 +13,8 @@ export function matchesRecord(query: RecordQuery, record: DecisionRecord): boole
     (query.hop === undefined || record.hop === query.hop) &&
     (query.reason === undefined || record.reason === query.reason) &&
     (query.rule === undefined || record.rule === query.rule) &&
+    (query.trace === undefined || record.traceId === query.trace) &&
+    matchesPattern(query.cluster, record.cluster) &&
     matchesPattern(query.peer, record.peer) &&
     matchesPattern(query.service, record.to) &&
     matchesPattern(query.path, record.path)

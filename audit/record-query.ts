@@ -20,6 +20,8 @@ export function queryRecords(sql: DatabaseSync, query: RecordQuery): RecordReply
   where.add('hop = ?', query.hop);
   where.add('reason = ?', query.reason);
   where.add('rule = ?', query.rule);
+  where.add('trace = ?', query.trace);
+  where.pattern(sql, 'cluster', query.cluster);
   where.pattern(sql, 'peer', query.peer);
   where.pattern(sql, 'service', query.service);
   where.pattern(sql, 'path', query.path);
@@ -62,7 +64,7 @@ export function createConditions() {
       terms.push(term);
     },
     /** Equality, or a prefix when the text ends in `*`. */
-    pattern(sql: DatabaseSync, column: 'peer' | 'service' | 'path', text: string | undefined): void {
+    pattern(sql: DatabaseSync, column: 'peer' | 'service' | 'path' | 'cluster', text: string | undefined): void {
       if (text === undefined) return;
       if (!text.endsWith('*')) return this.add(`${column} = ?`, text);
       const range = [text.slice(0, -1), `${text.slice(0, -1)}\u{10ffff}`] as const;

@@ -62,8 +62,8 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
   const database = openDatabase({ path, owner: 'audit', migrations });
   const { sql } = database;
   const insert = sql.prepare(
-    `INSERT INTO records (instance, epoch, seq, received, time, id, peer, service, decision, hop, reason, rule, path, body)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (instance, epoch, seq) DO NOTHING`,
+    `INSERT INTO records (instance, epoch, seq, received, time, id, peer, service, decision, hop, reason, rule, path, cluster, trace, body)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (instance, epoch, seq) DO NOTHING`,
   );
   const grow = sql.prepare(
     'INSERT INTO shares (instance, bytes) VALUES (?, ?) ON CONFLICT (instance) DO UPDATE SET bytes = bytes + excluded.bytes',
@@ -98,6 +98,8 @@ export function openRecordStore(options: RecordStoreOptions): RecordStore {
       record.reason,
       record.rule ?? null,
       record.path ?? null,
+      record.cluster ?? null,
+      record.traceId ?? null,
       body,
     );
     return changes > 0 ? body.length : 0;

@@ -100,4 +100,11 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   INSERT INTO shares SELECT instance, sum(length(body)) FROM records GROUP BY instance;
   `,
+  `
+  -- Both are absent from most records of a mesh that uses neither, which then cost their index nothing.
+  ALTER TABLE records ADD COLUMN cluster TEXT;
+  ALTER TABLE records ADD COLUMN trace TEXT;
+  CREATE INDEX records_by_cluster ON records (cluster, time) WHERE cluster IS NOT NULL;
+  CREATE INDEX records_by_trace ON records (trace) WHERE trace IS NOT NULL;
+  `,
 ];

@@ -215,6 +215,8 @@ export const recordQuery = s.object({
   reason: s.optional(s.string({ maxLength: 64 })),
   path: s.optional(s.string({ maxLength: 8_192 })),
   id: s.optional(s.string({ maxLength: 64 })),
+  cluster: s.optional(s.string({ maxLength: 257, description: 'with /SUBSET, or * at the end for a prefix' })),
+  trace: s.optional(s.string({ maxLength: 32, description: 'every hop of one trace' })),
   action: s.optional(s.string({ maxLength: 64, description: 'events only' })),
   after: s.optional(
     s.integer({

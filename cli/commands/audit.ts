@@ -31,6 +31,8 @@ interface AuditOptions {
   readonly path?: string;
   readonly hop?: 'inbound' | 'outbound';
   readonly reason?: string;
+  readonly cluster?: string;
+  readonly trace?: string;
   readonly id?: string;
   readonly action?: string;
   readonly limit?: number;
@@ -96,7 +98,9 @@ function addDecisionFilters(command: Command): Command {
     .option('--rule <POLICY/RULE>', 'the rule that decided')
     .option('--path <PATH>', 'the path, * at the end for a prefix')
     .addOption(new Option('--hop <HOP>', 'which proxy wrote it').choices(['inbound', 'outbound']))
-    .option('--reason <REASON>', 'such as default-deny, denied-by-rule or an error code');
+    .option('--reason <REASON>', 'such as default-deny, denied-by-rule or an error code')
+    .option('--cluster <CLUSTER>', 'where its route led to, with /SUBSET or * at the end for a prefix')
+    .option('--trace <ID>', 'every hop of one trace');
 }
 
 /** Counts come from tallies by the hour, so they are quick however many records there are, and no other filter goes with them. */
@@ -236,8 +240,10 @@ function parseLimit(text: string): number {
   return limit;
 }
 
-function refuseRecordFilters({ decision, rule, path, hop, id }: AuditOptions): void {
-  const wrong = Object.entries({ decision, rule, path, hop, id }).find(([, value]) => value !== undefined);
+function refuseRecordFilters({ decision, rule, path, hop, id, cluster, trace }: AuditOptions): void {
+  const wrong = Object.entries({ decision, rule, path, hop, id, cluster, trace }).find(
+    ([, value]) => value !== undefined,
+  );
   refuse(wrong !== undefined, `--${wrong?.[0]} is about decisions and does not go with --events`);
 }
 

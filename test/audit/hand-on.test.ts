@@ -79,6 +79,25 @@ describe('formats', () => {
     expect(resourceLogs[1]!.scopeLogs[0].logRecords[0]).not.toHaveProperty('traceId');
   });
 
+  const routed = sentRecord(4, {
+    ...{ hop: 'outbound', virtualService: 'payments', route: 'beta', cluster: 'payments/v2', tries: 3, fault: 'delay' },
+    ...{ protocol: 'grpc', security: 'mtls', grpcStatus: 14, mirrored: true },
+    ...{ traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), parentSpanId: 'c'.repeat(16), sampled: true },
+  });
+
+  test('where the route led is in every format, and the span with its trace', () => {
+    const [ecs] = formatRecords('ecs', [routed]).split('\n');
+    expect(JSON.parse(ecs!)).toMatchObject({
+      'span.id': 'b'.repeat(16),
+      labels: { virtual_service: 'payments', route: 'beta', cluster: 'payments/v2', tries: '3', grpc_status: '14' },
+    });
+    const [ocsf] = formatRecords('ocsf', [routed]).split('\n');
+    expect(JSON.parse(ocsf!)).toMatchObject({ unmapped: { route: 'beta', cluster: 'payments/v2', tries: 3 } });
+    expect(formatRecords('csv', [routed])).toContain('payments,beta,payments/v2,3,grpc,mtls,14,delay,true');
+    const { resourceLogs } = JSON.parse(formatRecords('otlp-json', [routed])) as { resourceLogs: ResourceLogs[] };
+    expect(resourceLogs[0]!.scopeLogs[0].logRecords[0]).toMatchObject({ spanId: 'b'.repeat(16), flags: 1 });
+  });
+
   test('L6: CSV quotes what must be, and no cell is a formula', () => {
     const [line] = formatRecords('csv', [sentRecord(1, { path: '/a"b,c', host: '=HYPERLINK("x")' })]).split('\n');
     expect(line).toContain('"/a""b,c"');
