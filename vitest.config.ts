@@ -12,7 +12,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['test/{base,spiffe,ca,policy,wire,audit,config,cli,control,proxy}/**/*.test.ts'],
+          include: ['test/{base,spiffe,ca,policy,wire,audit,config,cli,control,routing,proxy}/**/*.test.ts'],
         },
       },
       { extends: true, test: { name: 'mesh', include: ['test/{mesh,fault,hostile}/**/*.test.ts'] } },

@@ -14,6 +14,8 @@ export type {
   Target,
   TunnelAction,
 } from './action.ts';
+export { type Hashable, hashOf } from './balance/hash.ts';
+export type { BreakerBounds, ClusterSettings } from './balance/settings.ts';
 export type { Endpoint } from './endpoint.ts';
-export type { ClusterSettings, ClusterState, LiveCluster, LiveClusterOptions } from './live-cluster.ts';
+export { type ClusterState, createLiveCluster, type LiveCluster, type LiveClusterOptions } from './live-cluster.ts';
 export type { RoutedCluster, Routes, RoutesOptions, VirtualHost } from './routes.ts';

@@ -1,7 +1,19 @@
 // A cluster at work: which endpoint gets a request, how many there may be, which endpoints are left out and for how long. State of one process and thread;
 // it opens nothing and waits for nothing.
-import type { ClusterEntry } from '#wire';
+import type { HashOn } from '#wire';
 import type { Outcome } from './action.ts';
+import { Breaker } from './balance/breaker.ts';
+import { Group } from './balance/group.ts';
+import { Member } from './balance/member.ts';
+import { Outliers, statusOf } from './balance/outliers.ts';
+import {
+  type BalanceSettings,
+  type BreakerBounds,
+  balanceSettings,
+  breakerBounds,
+  type ClusterSettings,
+  outlierBounds,
+} from './balance/settings.ts';
 import type { Endpoint } from './endpoint.ts';
 
 export interface LiveCluster {
@@ -23,26 +35,30 @@ export interface LiveCluster {
   /** What an active health check found. */
   checked(address: string, isHealthy: boolean): void;
   /** On what requests are hashed, when the policy does that. */
-  readonly hashOn: NonNullable<ClusterEntry['loadBalancing']>['hashOn'];
+  readonly hashOn: HashOn | undefined;
+  /** Of these, `maxConnections` and `maxPending` are for the pools of each endpoint to keep. */
+  readonly bounds: BreakerBounds;
   readonly endpoints: readonly Endpoint[];
   /** For people: `postern describe`, the admin page, metrics. */
   describe(): ClusterState;
 }
-
-export type ClusterSettings = Pick<ClusterEntry, 'subsets' | 'loadBalancing' | 'circuitBreaker' | 'outlierDetection'>;
 
 export interface ClusterState {
   readonly requests: number;
   readonly retries: number;
   /** Times that a bound of the breaker has bitten, by its name. */
   readonly refused: Readonly<Record<string, number>>;
+  /** Too few endpoints are healthy, so that others are used too. */
   readonly panic: boolean;
+  /** Times that an endpoint was picked in a panic. */
+  readonly panicPicks: number;
   readonly endpoints: readonly {
     readonly address: string;
     readonly instance: string;
     readonly zone: string | undefined;
     readonly weight: number;
     readonly active: number;
+    /** By health checks. */
     readonly health: 'healthy' | 'unhealthy';
     /** Milliseconds that it is still left out, and why. */
     readonly ejectedForMs: number | undefined;
@@ -59,4 +75,157 @@ export interface LiveClusterOptions {
   readonly zone: string | undefined;
   /** An endpoint is left out, or back. */
   readonly onEjection?: (o: { readonly address: string; readonly why: string | undefined }) => void;
+}
+
+/** Knows no endpoint before its first `update`. */
+export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
+  const { monotonic, random } = o;
+  let members = new Map<string, Member>();
+  let endpoints: readonly Endpoint[] = [];
+  let hashOn: HashOn | undefined;
+  let balance: BalanceSettings = balanceSettings({});
+  const breaker = new Breaker(breakerBounds({}));
+  /** By subset; made when one is asked for. */
+  const groups = new Map<string | undefined, Group>();
+  /** Rises with every change of a standing: groups prepare themselves when they have not seen it. */
+  let version = 0;
+  /** When standings have to be looked at again; 0: now. */
+  let changesAt = Number.POSITIVE_INFINITY;
+  let isFirstUpdate = true;
+  let panicPicks = 0;
+
+  const announce = (member: Member, now: number): void => {
+    const why = member.leftOutWhy(now);
+    if (why === member.announced) return;
+    member.announced = why;
+    o.onEjection?.({ address: member.address, why });
+  };
+  const outliers = new Outliers({
+    monotonic,
+    members: () => members,
+    onChange(member, now) {
+      changesAt = 0;
+      announce(member, now);
+    },
+  });
+  const refresh = (now: number): void => {
+    version++;
+    changesAt = Number.POSITIVE_INFINITY;
+    for (const member of members.values()) {
+      member.refresh(now);
+      announce(member, now);
+      changesAt = Math.min(changesAt, member.changesAfter(now, balance.slowStartMs));
+    }
+  };
+  const groupOf = (subset: string | undefined): Group | undefined => {
+    let group = groups.get(subset);
+    if (group) return group;
+    const labels = subset === undefined ? {} : balance.subsets[subset]?.labels;
+    if (!labels) return undefined;
+    const wanted = Object.entries(labels);
+    const chosen = [...members.values()].filter(({ endpoint }) =>
+      wanted.every(([name, value]) => endpoint.labels[name] === value),
+    );
+    group = new Group({ settings: balance, zone: o.zone, random, members: chosen });
+    groups.set(subset, group);
+    return group;
+  };
+  const preparedGroup = (subset: string | undefined, now: number): Group | undefined => {
+    if (now >= changesAt) refresh(now);
+    const group = groupOf(subset);
+    if (group && group.version !== version) {
+      group.prepare(now);
+      group.version = version;
+    }
+    return group;
+  };
+
+  return {
+    name: o.name,
+    get hashOn() {
+      return hashOn;
+    },
+    get bounds() {
+      return breaker.bounds;
+    },
+    get endpoints() {
+      return endpoints;
+    },
+    update(given) {
+      const now = monotonic();
+      const known = members;
+      members = new Map();
+      for (const endpoint of given.endpoints) {
+        if (members.has(endpoint.address)) continue;
+        const member = known.get(endpoint.address) ?? new Member(endpoint, now);
+        member.endpoint = endpoint;
+        if (!isFirstUpdate && !known.has(endpoint.address)) member.warmingSince = now;
+        members.set(endpoint.address, member);
+      }
+      isFirstUpdate = false;
+      endpoints = [...members.values()].map(({ endpoint }) => endpoint);
+      hashOn = given.settings.loadBalancing?.hashOn;
+      balance = balanceSettings(given.settings);
+      breaker.bounds = breakerBounds(given.settings);
+      outliers.bounds = outlierBounds(given.settings);
+      groups.clear();
+      changesAt = 0;
+    },
+    pick({ subset, hash, tried }) {
+      const now = monotonic();
+      const group = preparedGroup(subset, now);
+      if (!group) return undefined;
+      if (group.isPanic) panicPicks++;
+      return group.pick({ hash, tried, now })?.endpoint;
+    },
+    admit: () => breaker.admit(),
+    admitRetry: () => breaker.admitRetry(),
+    begin(endpoint) {
+      const began = monotonic();
+      const member = members.get(endpoint.address);
+      // Gone since it was picked: nothing is to be learnt.
+      if (!member) return () => undefined;
+      member.active++;
+      let isOver = false;
+      return (outcome) => {
+        if (isOver) return;
+        isOver = true;
+        member.active--;
+        if (!outcome || outcome.kind === 'refused') return;
+        const now = monotonic();
+        member.observe(now, now - began, statusOf(outcome) >= 500);
+        if (members.get(member.address) === member) outliers.heard(member, outcome, now);
+      };
+    },
+    checked(address, isHealthy) {
+      const member = members.get(address);
+      if (!member || member.isFailingChecks === !isHealthy) return;
+      member.isFailingChecks = !isHealthy;
+      changesAt = 0;
+    },
+    describe() {
+      const now = monotonic();
+      const panic = preparedGroup(undefined, now)?.isPanic ?? false;
+      return {
+        requests: breaker.requests,
+        retries: breaker.retries,
+        refused: { ...breaker.refused },
+        panic,
+        panicPicks,
+        endpoints: Array.from(members.values(), (member) => {
+          const why = member.leftOutWhy(now);
+          return {
+            address: member.address,
+            instance: member.endpoint.instance,
+            zone: member.endpoint.zone,
+            weight: member.weight,
+            active: member.active,
+            health: member.isUnhealthy ? ('unhealthy' as const) : ('healthy' as const),
+            ejectedForMs: why === undefined ? undefined : Math.max(member.ejectedUntil, member.asideUntil) - now,
+            ejectedWhy: why,
+          };
+        }),
+      };
+    },
+  };
 }

@@ -1,0 +1,100 @@
+// The settings of a cluster as numbers, every default filled in: read once, when a cluster is given, never while a request waits.
+import { parseDuration } from '#base/duration';
+import type { ClusterEntry, loadBalancingPolicies } from '#wire';
+
+export type ClusterSettings = Pick<ClusterEntry, 'subsets' | 'loadBalancing' | 'circuitBreaker' | 'outlierDetection'>;
+export type BalancingPolicy = (typeof loadBalancingPolicies)[number];
+
+/** The bounds of a circuit breaker. `maxConnections` and `maxPending` are of one endpoint and bound its pool; the others are of the cluster. */
+export interface BreakerBounds {
+  readonly maxConnections: number;
+  readonly maxPending: number;
+  readonly maxRequests: number;
+  readonly maxRetries: number;
+  /** 0 to 1, of the requests in progress. */
+  readonly retryBudget: number;
+  readonly minRetries: number;
+}
+
+/** Shares are 0 to 1, times milliseconds, counts 0 when they are not looked at. */
+export interface OutlierBounds {
+  readonly consecutive5xx: number;
+  readonly consecutiveGatewayErrors: number;
+  readonly successRate:
+    | { readonly minEndpoints: number; readonly minRequests: number; readonly stdevFactor: number }
+    | undefined;
+  readonly intervalMs: number;
+  readonly baseEjectionMs: number;
+  readonly maxEjectionMs: number;
+  readonly maxEjected: number;
+}
+
+export interface ZoneRules {
+  readonly prefer: boolean;
+  readonly failover: readonly string[];
+  readonly minHealthy: number;
+}
+
+export interface BalanceSettings {
+  readonly policy: BalancingPolicy;
+  /** 0: none. */
+  readonly slowStartMs: number;
+  readonly panicThreshold: number;
+  /** `undefined`: zones are not looked at. */
+  readonly zones: ZoneRules | undefined;
+  readonly subsets: NonNullable<ClusterSettings['subsets']>;
+}
+
+export function balanceSettings({ loadBalancing, subsets }: ClusterSettings): BalanceSettings {
+  const zones = loadBalancing?.zones;
+  return {
+    policy: loadBalancing?.policy ?? 'least-request',
+    slowStartMs: duration(loadBalancing?.slowStart, 0),
+    panicThreshold: share(loadBalancing?.panicThreshold, 0.5),
+    zones: zones && {
+      prefer: zones.prefer ?? true,
+      failover: zones.failover ?? [],
+      minHealthy: share(zones.minHealthy, 0.7),
+    },
+    subsets: subsets ?? {},
+  };
+}
+
+export function breakerBounds({ circuitBreaker: given }: ClusterSettings): BreakerBounds {
+  return {
+    maxConnections: given?.maxConnections ?? 256,
+    maxPending: given?.maxPending ?? 256,
+    maxRequests: given?.maxRequests ?? 1_024,
+    maxRetries: given?.maxRetries ?? 64,
+    retryBudget: share(given?.retryBudget, 0.2),
+    minRetries: given?.minRetries ?? 3,
+  };
+}
+
+/** `undefined` when no outlier detection is declared. */
+export function outlierBounds({ outlierDetection: given }: ClusterSettings): OutlierBounds | undefined {
+  if (!given) return undefined;
+  const baseEjectionMs = duration(given.baseEjection, 30_000);
+  return {
+    consecutive5xx: given.consecutive5xx ?? 5,
+    consecutiveGatewayErrors: given.consecutiveGatewayErrors ?? 5,
+    successRate: given.successRate && {
+      minEndpoints: given.successRate.minEndpoints ?? 5,
+      minRequests: given.successRate.minRequests ?? 100,
+      stdevFactor: given.successRate.stdevFactor ?? 1.9,
+    },
+    intervalMs: Math.max(1, duration(given.interval, 10_000)),
+    baseEjectionMs,
+    maxEjectionMs: Math.max(baseEjectionMs, duration(given.maxEjection, 300_000)),
+    maxEjected: share(given.maxEjected, 0.5),
+  };
+}
+
+function duration(text: string | undefined, usual: number): number {
+  return (text === undefined ? undefined : parseDuration(text)) ?? usual;
+}
+
+function share(text: string | undefined, usual: number): number {
+  const percent = text === undefined ? Number.NaN : Number.parseFloat(text);
+  return Number.isNaN(percent) ? usual : percent / 100;
+}
