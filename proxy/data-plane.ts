@@ -12,16 +12,20 @@ import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBalancer } from './balance.ts';
+import { clustersOf, createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { type LinkProtocol, linkProtocols } from './dial.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
+import { createExternalTrust } from './external-trust.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { type InboundListener, type Listener, type ListenOptions, listenInbound, listenOutbound } from './listen.ts';
 import { createLive } from './live.ts';
+import { createLookup } from './names.ts';
 import type { UpstreamPort } from './outbound.ts';
+import { createPlainCluster } from './plain-cluster.ts';
 import type { Plane, View } from './plane.ts';
 import { buildRoutes, type Routes } from './route.ts';
 import { createPlaces } from './shares.ts';
@@ -47,6 +51,10 @@ export interface DataPlaneOptions {
   readonly limits?: Partial<Limits>;
   /** What links to other proxies may speak, the better one first; HTTP/2 and HTTP/1.1 by default. */
   readonly linkProtocols?: readonly LinkProtocol[];
+  /** Where client certificates for clusters outside the mesh lie, as NAME.crt and NAME.key; without it there are none. */
+  readonly clientCertificates?: string;
+  /** Name servers as ADDRESS:PORT; those of the system by default. */
+  readonly nameServers?: readonly string[];
   /** Other threads of this process listen on the same ports. */
   readonly sharing?: ListenOptions['sharing'];
   /** The longest that running exchanges may go on after `drain`. */
@@ -119,9 +127,15 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     nextId,
     credentials: () => credentials,
     bans: () => view?.bans ?? noBans,
+    lookup: createLookup({ clock, ...(o.nameServers && { servers: o.nameServers }) }),
+    trust: createExternalTrust({ folder: o.clientCertificates }),
     onLimit: metrics.limit,
     onConnectFailed: metrics.connectFailed,
     onLinkFault: (code) => metrics.linkFault('upstream', code),
+  });
+  const clusters = createClusters({
+    createLive: ({ name }) => createPlainCluster({ name, monotonic, random: o.random }),
+    onChange: upstreams.changed,
   });
   const plane: Plane = {
     app: o.app,
@@ -132,6 +146,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     live,
     turn,
     upstreams,
+    clusters,
     balancer,
     places: createPlaces(limits.exchanges),
     nextId,
@@ -269,9 +284,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
   function putInForce(snapshot: Snapshot, program: () => Program, routes?: Routes): void {
     let next: View;
+    let useClusters: () => void;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
+      useClusters = clusters.prepare({ clusters: clustersOf(snapshot), own: identity!.id.uri });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -279,6 +296,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     const before = view;
     view = next;
     policy = snapshot.policy;
+    useClusters();
     if (contexts) useContexts(contexts);
     balancer.keep(
       new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
@@ -344,6 +362,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     for (const listener of outbound) listener.stop();
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
+    clusters.close();
     upstreams.retire();
     retireAll(['upstream']);
     await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));

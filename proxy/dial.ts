@@ -96,7 +96,8 @@ function readServer(socket: TLSSocket, o: DialServiceOptions, now: number): Omit
   return { peer, protocol };
 }
 
-function opened(
+/** Waits for `event`, at most `connectMs`; a socket on which it does not come is destroyed. */
+export function opened(
   socket: Socket,
   event: 'connect' | 'secureConnect',
   o: DialOptions & { onTimeout: () => PosternError; onError: (error: NodeJS.ErrnoException) => PosternError },
@@ -133,10 +134,16 @@ const identityCodes =
   /^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|ERR_TLS_CERT_)/;
 
 function isIdentityFault(error: NodeJS.ErrnoException): boolean {
-  return isPosternError(error) || identityCodes.test(error.code ?? '');
+  return isPosternError(error) || isCertificateFault(error);
 }
 
-function reasonOf(error: NodeJS.ErrnoException): string {
+/** Whether the handshake failed because of the certificate that the other end showed. */
+export function isCertificateFault({ code = '' }: NodeJS.ErrnoException): boolean {
+  return identityCodes.test(code);
+}
+
+/** In words. */
+export function reasonOf(error: NodeJS.ErrnoException): string {
   const { code = '' } = error;
   return (
     words[code] ??

@@ -114,6 +114,24 @@ export const proxyErrors = {
     status: 503,
     retryable: true,
   },
+  UPSTREAM_PROTOCOL_WRONG: {
+    message: 'the cluster {service} is declared with protocol {protocol}, and the call is {wanted}',
+    hint: 'an application that begins TLS itself needs a cluster with `protocol: tcp`; with `tls` in the cluster, call it by http://',
+    status: 502,
+    retryable: false,
+  },
+  UPSTREAM_CLIENT_CERTIFICATE: {
+    message: 'the client certificate {name} cannot be used: {reason}',
+    hint: 'put {name}.crt and {name}.key (mode 0600) into sidecar/client-certificates/ of this proxy home',
+    status: 503,
+    retryable: false,
+  },
+  UPSTREAM_CLIENT_CERTIFICATE_REFUSED: {
+    message: '{service} refuses our client certificate: {reason}',
+    hint: 'look at tls.clientCertificate of the cluster and at the certificate that it names',
+    status: 502,
+    retryable: false,
+  },
   APP_CONNECT_FAILED: {
     message: 'the application at {endpoint} cannot be reached: {reason}',
     hint: 'check that the application runs and listens where --app says',

@@ -2,6 +2,7 @@
 // come and keeps none. Codecs call it; it calls codecs. There is one such object for each exchange, and no stream object at all.
 import type { PosternError } from '#base/error';
 import { fail } from './errors.ts';
+import { fieldsFromApp } from './headers.ts';
 import type { FieldList, RequestHead } from './request-head.ts';
 
 export interface ResponseHead {
@@ -69,6 +70,8 @@ export class Exchange {
   isOver = false;
   /** It has been sent twice already: no third time. */
   isLastTry = false;
+  /** Who answers stands outside the mesh: it cannot speak as a proxy. Said by whoever sends it there. */
+  isFromOutside = false;
   /** Set by the hop while it runs: decides again and cuts when now denied. */
   recheck: (() => void) | undefined;
 
@@ -125,6 +128,7 @@ export class Exchange {
         if (typeof outcome === 'string') resolve(outcome);
         else reject(outcome);
       };
+      this.isFromOutside = false;
       this.sentAt = this.#monotonic();
       this.#upstream = start(this);
       if (this.#mayResume) this.downstream.resumeRequest();
@@ -186,14 +190,14 @@ export class Exchange {
   }
 
   responseInform(head: ResponseHead): void {
-    this.downstream.inform({ ...head, fields: this.#responseFields(head.fields) });
+    this.downstream.inform({ ...head, fields: this.#seen(head.fields) });
   }
 
   responseHead(head: ResponseHead): void {
     this.status = head.status;
     this.answeredAt = this.#monotonic();
     this.#isTunnel = isAccepted(this.head, head.status);
-    this.downstream.head({ ...head, fields: this.#responseFields(head.fields) });
+    this.downstream.head({ ...head, fields: this.#seen(head.fields) });
     if (this.#isTunnel && this.#upstream) this.downstream.resumeRequest();
   }
 
@@ -207,6 +211,10 @@ export class Exchange {
     if (!this.#isTunnel || this.#requestEnded) this.isOver = true;
     this.downstream.end(trailers);
     if (this.isOver) this.#done();
+  }
+
+  #seen(fields: FieldList): FieldList {
+    return this.#responseFields(this.isFromOutside ? fieldsFromApp(fields) : fields);
   }
 
   #done(): void {

@@ -17,13 +17,16 @@ interface Address {
   readonly family: 4 | 6;
 }
 
+/** As `net.connect` takes it. */
+export type Lookup = LookupFunction;
+
 /** An answer is used for so long; after that the last good one stays in use while there is no newer. */
 const freshMs = 15_000;
 const retryMs = 1_000;
 const mostNames = 1_024;
 
 /** For `net.connect`: fails with ENOTFOUND for a name that has no address, with EAI_AGAIN when nobody could say. */
-export function createLookup({ clock, servers, questionMs = 1_000 }: NamesOptions): LookupFunction {
+export function createLookup({ clock, servers, questionMs = 1_000 }: NamesOptions): Lookup {
   const known = new Map<string, { readonly addresses: readonly Address[]; until: number }>();
   const asking = new Map<string, Promise<readonly Address[]>>();
   let resolver: Promise<Resolver> | undefined;

@@ -6,6 +6,7 @@ import type { Identity, TrustBundle } from '#spiffe';
 import type { AppAddress } from './app-protocol.ts';
 import type { Authority } from './authority.ts';
 import type { Balancer } from './balance.ts';
+import type { Clusters } from './clusters.ts';
 import type { Turn } from './connection.ts';
 import type { DataPlaneMetrics } from './data-plane-metrics.ts';
 import type { RecordDraft } from './exchange-record.ts';
@@ -36,6 +37,8 @@ export interface Plane {
   readonly live: LiveConnections;
   readonly turn: Turn;
   readonly upstreams: Upstreams;
+  /** What routes lead to, by name. */
+  readonly clusters: Clusters;
   readonly balancer: Balancer;
   /** Who has how many exchanges in progress. */
   readonly places: Places;

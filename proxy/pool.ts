@@ -5,7 +5,7 @@ import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
 import type { Connection } from './connection.ts';
 import type { Exchange, Upstream } from './exchange.ts';
-import type { FieldList } from './request-head.ts';
+import type { FieldList, Tunnel } from './request-head.ts';
 import { createPlaces } from './shares.ts';
 import { createWaiting } from './waiting.ts';
 
@@ -26,6 +26,8 @@ export interface TakeOptions {
   readonly fresh?: boolean;
   /** For whom, where several share: nobody gets so many that the others find none. */
   readonly caller?: string | undefined;
+  /** What the request asks for, where that decides which connection can carry it. */
+  readonly tunnel?: Tunnel | undefined;
 }
 
 /** A place for one exchange on a connection: call exactly one of both, at once. */

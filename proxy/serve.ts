@@ -125,7 +125,8 @@ export function admit(
 export async function send({ heard, exchange }: Running, pool: Pool, fields: FieldList): Promise<void> {
   // Callers share the application's connections; the way out has one caller, our own application.
   const caller = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
-  let taken = pool.take({ caller });
+  const { tunnel } = exchange.head;
+  let taken = pool.take({ caller, tunnel });
   for (;;) {
     const place = taken instanceof Promise ? await taken : taken;
     const { stopped } = exchange;
@@ -136,7 +137,7 @@ export async function send({ heard, exchange }: Running, pool: Pool, fields: Fie
     if ((await exchange.relay((events) => place.start(events, fields))) === 'done') return;
     heard.plane.metrics.retried(heard.hop);
     exchange.isLastTry = true;
-    taken = pool.take({ fresh: true, caller });
+    taken = pool.take({ fresh: true, caller, tunnel });
   }
 }
 

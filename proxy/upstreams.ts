@@ -3,19 +3,25 @@
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
+import type { HostPort } from '#base/host-port';
+import type { Endpoint as ClusterEndpoint } from '#routing';
 import type { Identity, TrustBundle } from '#spiffe';
 import type { AppAddress } from './app-protocol.ts';
+import type { MeshLink } from './cluster-link.ts';
+import type { Cluster } from './clusters.ts';
 import { Connection, type Turn } from './connection.ts';
 import { type Dialled, dialApp, dialService, type LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import type { UpstreamFault } from './exchange.ts';
+import { createExternalPool } from './external-pool.ts';
+import type { ExternalTrust } from './external-trust.ts';
 import { Http1Upstream } from './http1/upstream.ts';
 import { Http2Upstream } from './http2/client.ts';
 import { type Bans, lifeOf } from './identity.ts';
 import type { Limits } from './limits.ts';
 import { type Carrier, type CarrierEvents, createLinkPool } from './link-pool.ts';
 import type { LiveConnections } from './live.ts';
-import { createLookup } from './names.ts';
+import type { Lookup } from './names.ts';
 import { type AppConnection, type AppPool, createPool, type Pool } from './pool.ts';
 import type { Destination, Endpoint } from './route.ts';
 import { TcpUpstream } from './tcp.ts';
@@ -39,6 +45,9 @@ export interface UpstreamsOptions {
   readonly nextId: () => string;
   readonly credentials: () => Credentials | undefined;
   readonly bans: () => Bans;
+  /** Of endpoints that are known by name. */
+  readonly lookup: Lookup;
+  readonly trust: ExternalTrust;
   readonly onLimit: (limit: string) => void;
   readonly onConnectFailed: (code: string) => void;
   /** The other end of a link broke the protocol, or is silent. */
@@ -50,12 +59,23 @@ export interface Upstreams {
   readonly app: Pool;
   /** Throws `PROXY_NOT_READY` without credentials. */
   service(destination: Destination, endpoint: Endpoint): Pool;
+  /** Of any endpoint of a cluster, in the mesh or outside. Throws `PROXY_NOT_READY` when it is in the mesh and there are no credentials. */
+  pool(cluster: Cluster, endpoint: ClusterEndpoint): Pool;
+  /** The cluster has changed: pools of endpoints that it has no more, or that are spoken to in another way now, retire. */
+  changed(cluster: Cluster): void;
   /** Credentials were replaced: pools of earlier ones retire. */
   renewed(): void;
   /** Pools of endpoints that are no longer there retire. */
   keep(destinations: readonly Destination[]): void;
   retire(): void;
   readonly pools: number;
+}
+
+interface ClusterPool {
+  readonly pool: Pool;
+  /** With which it was made. */
+  readonly link: Cluster['link'];
+  readonly generation: number;
 }
 
 /** How much longer the calling hop waits, so that the hop nearer to the fault names it. */
@@ -70,6 +90,18 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       pools.delete(key);
       entry.pool.retire();
     }
+  };
+
+  const ofClusters = new Map<Cluster, Map<string, ClusterPool>>();
+  const retireOf = (cluster: Cluster, isKept: (entry: ClusterPool, address: string) => boolean): void => {
+    const own = ofClusters.get(cluster);
+    if (!own) return;
+    for (const [address, entry] of own) {
+      if (isKept(entry, address)) continue;
+      own.delete(address);
+      entry.pool.retire();
+    }
+    if (own.size === 0) ofClusters.delete(cluster);
   };
 
   const connectionOn = ({ socket }: Dialled): Connection =>
@@ -141,7 +173,6 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       throw thrown;
     }
   };
-  const lookup = createLookup({ clock });
   const bounds = {
     clock,
     connections: limits.poolConnections,
@@ -149,9 +180,12 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     pendingMs: limits.poolPendingMs,
     onLimit: o.onLimit,
   };
-  const createServicePool = ({ id }: Destination, endpoint: Endpoint, credentials: Credentials): Pool =>
-    createLinkPool({
+  const createServicePool = (link: Omit<MeshLink, 'kind'>, endpoint: HostPort, credentials: Credentials): Pool => {
+    const id = link.expect;
+    return createLinkPool({
       ...bounds,
+      connections: link.maxConnections ?? bounds.connections,
+      pending: link.maxPending ?? bounds.pending,
       expected: o.linkProtocols[0] === 'h2' ? limits.http2Streams : 1,
       overloaded: () => fail('UPSTREAM_OVERLOADED', { service: id.uri }),
       dial: async (events) => {
@@ -162,12 +196,13 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
           bans: o.bans,
           clock,
           connectMs: limits.connectMs,
-          lookup,
+          lookup: o.lookup,
         };
         const dialled = await counted(dialService({ host: endpoint.host, port: endpoint.port }, options));
         return linkOn(dialled, events, { identity: credentials.identity, service: id.uri });
       },
     });
+  };
 
   const appBounds = { ...bounds, overloaded: () => fail('APP_OVERLOADED') };
   const dialIt = (): Promise<Dialled> => counted(dialApp(o.app, { clock, connectMs: limits.connectMs }));
@@ -180,16 +215,52 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
         })
       : createPool({ ...appBounds, idleMs: limits.appIdleMs, dial: async (pool) => appOn(await dialIt(), pool) });
 
+  const externalConnectionOn = (dialled: Dialled): Connection => {
+    const connection = connectionOn(dialled);
+    o.live.add(connection, 'upstream');
+    return connection;
+  };
+  const createClusterPool = ({ link }: Cluster, endpoint: ClusterEndpoint): Pool => {
+    if (link.kind === 'mesh') return createServicePool(link, endpoint, ready());
+    const { lookup, trust, onLimit, onLinkFault } = o;
+    const shared = { limits, clock, lookup, trust, onLimit, onLinkFault, counted, connectionOn: externalConnectionOn };
+    return createExternalPool({ ...shared, link, endpoint });
+  };
+  const ready = (): Credentials => {
+    const credentials = o.credentials();
+    if (!credentials) throw fail('PROXY_NOT_READY');
+    return credentials;
+  };
+
   return {
     app: createAppPool(),
+    pool(cluster, endpoint) {
+      let own = ofClusters.get(cluster);
+      const generation = cluster.link.kind === 'mesh' ? ready().generation : 0;
+      const entry = own?.get(endpoint.address);
+      if (entry && entry.link === cluster.link && entry.generation === generation) return entry.pool;
+      entry?.pool.retire();
+      const pool = createClusterPool(cluster, endpoint);
+      if (cluster.isGone) pool.retire();
+      else {
+        own ??= new Map();
+        ofClusters.set(cluster, own);
+        own.set(endpoint.address, { pool, link: cluster.link, generation });
+      }
+      return pool;
+    },
+    changed(cluster) {
+      const addresses = new Set(cluster.isGone ? [] : cluster.live.endpoints.map(({ address }) => address));
+      retireOf(cluster, ({ link }, address) => link === cluster.link && addresses.has(address));
+    },
     service(destination, endpoint) {
-      const credentials = o.credentials();
-      if (!credentials) throw fail('PROXY_NOT_READY');
+      const credentials = ready();
       const place = placeOf(destination, endpoint);
       const key = `${credentials.generation} ${place}`;
       let entry = pools.get(key);
       if (!entry) {
-        const pool = createServicePool(destination, endpoint, credentials);
+        const link = { expect: destination.id, maxConnections: undefined, maxPending: undefined };
+        const pool = createServicePool(link, endpoint, credentials);
         entry = { pool, generation: credentials.generation, place };
         pools.set(key, entry);
       }
@@ -198,14 +269,21 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     renewed() {
       const current = o.credentials()?.generation;
       retireUnless(({ generation }) => generation === current);
+      for (const cluster of ofClusters.keys())
+        retireOf(cluster, ({ link, generation }) => link.kind === 'external' || generation === current);
     },
     keep(destinations) {
       const places = new Set(destinations.flatMap((one) => one.endpoints.map((endpoint) => placeOf(one, endpoint))));
       retireUnless(({ place }) => places.has(place));
     },
-    retire: () => retireUnless(() => false),
+    retire() {
+      retireUnless(() => false);
+      for (const cluster of ofClusters.keys()) retireOf(cluster, () => false);
+    },
     get pools() {
-      return pools.size;
+      let count = pools.size;
+      for (const own of ofClusters.values()) count += own.size;
+      return count;
     },
   };
 }
