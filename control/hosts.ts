@@ -1,12 +1,10 @@
-// Under which host name apps call a service: its path segments backwards, joined by dots, in lower case. Two services never share one.
+// Who has the host name under which apps call a service. Two services never share one.
+import { hostOf } from '#routing';
 import type { SpiffeId } from '#spiffe';
 import { fail } from './errors.ts';
 import type { Store } from './store.ts';
 
-/** `payments` is `payments`; `shop/payments` is `payments.shop`. */
-export function hostOf(service: string): string {
-  return service.split('/').reverse().join('.').toLowerCase();
-}
+export { hostOf };
 
 /**
  * Gives the service its host name, for good; throws TOKEN_HOST_TAKEN when another service has it. A holder that never got as far as an

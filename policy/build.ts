@@ -2,6 +2,7 @@
 // and line it came from. Call it only on resources in which `validateResources` finds nothing.
 import type { CasbinModel, LocatedResource, Origin, PolicyResource, PolicyRule, PolicySet } from '#wire';
 import { flattenGroups } from './groups.ts';
+import { positionOf } from './problems.ts';
 import { resolveSource } from './source.ts';
 
 export interface BuildOptions {
@@ -64,15 +65,6 @@ export function groupsOf(
     groups.set(resource.name, [...new Set(members)]);
   }
   return flattenGroups(groups);
-}
-
-/** Line and column of the place that a JSON pointer names, or of the nearest thing around it that has one. */
-export function positionOf(origin: Origin, pointer: string): { line: number; column: number } | undefined {
-  for (let at = pointer; ; at = at.slice(0, at.lastIndexOf('/'))) {
-    const [line, column] = Object.hasOwn(origin.positions, at) ? (origin.positions[at] ?? []) : [];
-    if (line !== undefined && column !== undefined) return { line, column };
-    if (at === '') return undefined;
-  }
 }
 
 function rulesOf(

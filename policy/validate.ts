@@ -12,30 +12,19 @@ import type {
   PolicyResource,
   RuleResource,
 } from '#wire';
-import { positionOf } from './build.ts';
 import { readCasbinModel } from './casbin-model/read.ts';
 import { readCondition } from './condition.ts';
 import { findCycle } from './groups.ts';
 import { readTokenKey } from './jwks.ts';
+import { type Report, reporterTo, show, whereIs } from './problems.ts';
 import { mostEntries } from './program.ts';
 import { readSource } from './source.ts';
 import { readTemplate } from './template.ts';
 import { getOrAdd } from './trie.ts';
 
-type Report = (pointer: string, message: string, hint?: string) => void;
-
 export function validateResources(resources: readonly LocatedResource[]): Problem[] {
   const problems: Problem[] = [];
-  const reporter =
-    ({ resource, origin }: LocatedResource): Report =>
-    (pointer, message, hint) => {
-      problems.push({
-        message: `${resource.kind} ${resource.name}: ${message}`,
-        ...(origin ? { file: origin.file, ...positionOf(origin, pointer) } : {}),
-        pointer,
-        ...(hint ? { hint } : {}),
-      });
-    };
+  const reporter = reporterTo(problems);
   const named = new Map<string, Map<string, LocatedResource>>();
   for (const located of resources) {
     const { kind, name } = located.resource;
@@ -227,14 +216,4 @@ function reportCycle(
   const [first, second] = cycle as [string, string];
   const place = members.get(first)!.indexOf(`group:${second}`);
   reporter(groups.get(first)!)(`/members/${place}`, `it contains itself: ${cycle.join(' -> ')}`);
-}
-
-function whereIs({ origin }: LocatedResource): string {
-  if (!origin) return '';
-  const at = positionOf(origin, '');
-  return `; the other is at ${origin.file}${at ? `:${at.line}:${at.column}` : ''}`;
-}
-
-function show(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 }

@@ -3,7 +3,8 @@
 import type { Problem } from '#base/error';
 import { isPosternError } from '#base/error';
 import type { LocatedResource, PolicySet } from '#wire';
-import { groupsOf, positionOf } from '../build.ts';
+import { groupsOf } from '../build.ts';
+import { positionOf } from '../problems.ts';
 import { resolveSource } from '../source.ts';
 import { invariantsIn } from '../validate.ts';
 import { type Counterexample, createProver, type Invariant } from './assert.ts';

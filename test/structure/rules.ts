@@ -50,6 +50,7 @@ const singleImporters: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['ca/x509.ts'],
   'node-forge': ['ca/pkcs12.ts'],
   jose: ['ca/token.ts', 'policy/token.ts'],
+  re2js: ['routing/regex.ts'],
   fastify: ['control/'],
   yaml: ['config/', 'cli/output.ts', 'cli/context.ts', 'cli/commands/get.ts'],
   commander: ['cli/'],
