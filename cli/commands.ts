@@ -19,6 +19,7 @@ export const commands: readonly { readonly name: string; readonly load: () => Pr
   { name: 'audit', load: () => import('./commands/audit.ts') },
   { name: 'identity', load: () => import('./commands/identity.ts') },
   { name: 'status', load: () => import('./commands/status.ts') },
+  { name: 'tap', load: () => import('./commands/tap.ts') },
   { name: 'check', load: () => import('./commands/check.ts') },
   { name: 'demo', load: () => import('./commands/demo.ts') },
   { name: 'completion', load: () => import('./commands/completion.ts') },

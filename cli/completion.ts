@@ -118,7 +118,7 @@ ${walker(root)}_postern() {
   local before=("\${COMP_WORDS[@]:1:COMP_CWORD-1}")
   COMPREPLY=()
   if _postern_takes_file "$previous"; then COMPREPLY=($(compgen -f -- "$current")); return; fi
-  case "$previous" in -o|--output) COMPREPLY=($(compgen -W 'table json yaml' -- "$current")); return ;; esac
+  case "$previous" in -o|--output) COMPREPLY=($(compgen -W 'table wide json yaml' -- "$current")); return ;; esac
   if _postern_takes_value "$previous"; then return; fi
   _postern_walk "\${before[@]}"
   case "$current" in
@@ -140,7 +140,7 @@ ${walker(root)}_postern() {
   current="\${words[CURRENT]}"
   previous="\${words[CURRENT-1]}"
   if _postern_takes_file "$previous"; then _files; return; fi
-  case "$previous" in -o|--output) compadd table json yaml; return ;; esac
+  case "$previous" in -o|--output) compadd table wide json yaml; return ;; esac
   if _postern_takes_value "$previous"; then return; fi
   local words completes typed names
   _postern_walk "\${words_typed[@]}"

@@ -6,13 +6,13 @@ import { resolveHome } from '#config';
 import type { Channel } from '#wire/channel';
 import type { ExitCode } from './exit-codes.ts';
 import { exitCodes } from './exit-codes.ts';
-import { createOutput, type Format, type Output, type Sink } from './output.ts';
+import { createOutput, type formats, type Output, type Sink } from './output.ts';
 
 /** The options that every command takes, before or after its name. */
 export interface GlobalOptions {
   readonly home?: string;
   readonly server?: string;
-  readonly output?: Format;
+  readonly output?: (typeof formats)[number];
   readonly color?: boolean;
   readonly quiet?: boolean;
   readonly debug?: boolean;

@@ -6,6 +6,8 @@ import { formatFailure } from './problems.ts';
 import { formatTable, type Table } from './table.ts';
 
 export type Format = 'table' | 'json' | 'yaml';
+/** What -o takes: `wide` is a table with everything. */
+export const formats = ['table', 'wide', 'json', 'yaml'] as const;
 
 export interface Sink {
   write(text: string | Uint8Array): unknown;
@@ -17,7 +19,7 @@ export interface Sink {
 export interface OutputOptions {
   readonly stdout: Sink;
   readonly stderr: Sink;
-  readonly format: Format;
+  readonly format: (typeof formats)[number];
   readonly quiet: boolean;
   readonly debug: boolean;
   /** False for --no-color, NO_COLOR and TERM=dumb; a stream that is no terminal is never coloured. */
@@ -28,6 +30,8 @@ export interface OutputOptions {
 
 export interface Output {
   readonly format: Format;
+  /** Whether people asked for all columns. */
+  readonly wide: boolean;
   /** Colours for text that goes to stdout. */
   readonly paint: Paint;
   /** Colours for text that goes to stderr. */
@@ -60,7 +64,8 @@ export interface Output {
 const outputVersion = 1;
 
 export function createOutput(options: OutputOptions): Output {
-  const { stdout, stderr, format, quiet, debug } = options;
+  const { stdout, stderr, quiet, debug } = options;
+  const format: Format = options.format === 'wide' ? 'table' : options.format;
   const colourOut = options.colour && stdout.isTTY === true;
   const colourErr = options.colour && stderr.isTTY === true;
   const paint = createPaint(colourOut);
@@ -93,6 +98,7 @@ export function createOutput(options: OutputOptions): Output {
   };
   return {
     format,
+    wide: options.format === 'wide',
     paint,
     paintTalk: paintErr,
     interactive: stderr.isTTY === true,

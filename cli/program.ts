@@ -7,6 +7,7 @@ import type { CliContext, GlobalOptions } from './context.ts';
 import { fail } from './errors.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { examplesFor } from './help.ts';
+import { formats } from './output.ts';
 
 export { examples, examplesFor } from './help.ts';
 
@@ -27,7 +28,7 @@ export async function createProgram({ context, configure, only }: ProgramOptions
     .usage('[options] <command>')
     .addOption(new Option('--home <dir>', 'where state and the admin identity live (POSTERN_HOME, ~/.postern)'))
     .addOption(new Option('--server <url>', 'the control plane (POSTERN_SERVER, the server of the home)'))
-    .addOption(new Option('-o, --output <format>', 'how results are printed').choices(['table', 'json', 'yaml']))
+    .addOption(new Option('-o, --output <format>', 'how results are printed').choices(formats))
     .option('--no-color', 'no colours (NO_COLOR; also when the output is no terminal)')
     .option('-q, --quiet', 'results only, no talk')
     .option('--debug', 'show stacks of failures')

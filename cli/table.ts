@@ -39,6 +39,15 @@ export function formatTable({ columns, rows }: Table, { width, paint }: TableOpt
   return [columns.map((title) => ({ text: title, tone: 'bold' as const })), ...cells].map(line).join('');
 }
 
+/** One line of a stream: each cell at least as wide as it says, longer ones push the rest. */
+export function lineOf(cells: readonly (readonly [cell: Cell, width: number])[], paint: Paint): string {
+  const parts = cells.map(([cell, width]) => {
+    const { text, tone } = textOf(cell);
+    return (tone ? paint(tone, text) : text) + ' '.repeat(Math.max(0, width - widthOf(text)));
+  });
+  return parts.join('  ').trimEnd();
+}
+
 /** Takes columns away from the widest until the table fits or nothing can be narrower. */
 function shrink(widths: number[], width: number): void {
   let excess = widths.reduce((sum, each) => sum + each, 0) + gap * (widths.length - 1) - width;

@@ -152,6 +152,31 @@ export const controlErrors = {
     status: 404,
     retryable: false,
   },
+  PROXY_UNKNOWN: { message: 'there is no proxy or service {name}', hint: '{fix}', status: 404, retryable: false },
+  TAP_FULL: {
+    message: 'as many taps run as may at a time ({limit})',
+    hint: 'wait until one ends: each does by itself',
+    status: 429,
+    retryable: true,
+  },
+  DUMP_FULL: {
+    message: 'as many proxies are asked as may be at a time ({limit})',
+    hint: 'try again in a few seconds',
+    status: 429,
+    retryable: true,
+  },
+  DUMP_NOT_CONNECTED: {
+    message: 'the proxy {instance} is not connected to this server',
+    hint: 'postern status shows which are',
+    status: 503,
+    retryable: true,
+  },
+  DUMP_UNANSWERED: {
+    message: 'the proxy {instance} did not answer within {seconds} s',
+    hint: 'look at its log; one of an older version cannot answer',
+    status: 504,
+    retryable: true,
+  },
   WATCH_FULL: {
     message: 'the server holds as many streams as it may ({limit})',
     hint: 'try again later, or raise the limit',

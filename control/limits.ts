@@ -23,6 +23,10 @@ export interface ControlLimits {
   /** Watch streams in all, and record tails in all. */
   readonly watches: number;
   readonly tails: number;
+  /** Taps at a time, bytes of one batch of tapped exchanges, and dumps that are waited for at a time. */
+  readonly taps: number;
+  readonly tapBytes: number;
+  readonly dumps: number;
   /** A watcher that takes nothing for this long is cut. */
   readonly stalledMs: number;
   /** Refusals written one by one each minute for one action and reason; the others are counted and summed up. */
@@ -53,6 +57,9 @@ export const defaultLimits: ControlLimits = {
   newsPerInstance: { burst: 20, perSecond: 0.2 },
   watches: 20_000,
   tails: 64,
+  taps: 4,
+  tapBytes: 4 * 1024 * 1024,
+  dumps: 32,
   stalledMs: 30_000,
   refusalsPerMinute: 300,
   stopMs: 5_000,

@@ -7,6 +7,7 @@ import type { Authority } from '#ca';
 import { scopePolicySet } from '#policy';
 import { formatBundle, parseSpiffeId } from '#spiffe';
 import type { Snapshot } from '#wire';
+import { createDumps, type Dumps } from './dumps.ts';
 import type { Events } from './events.ts';
 import type { ControlLimits } from './limits.ts';
 import { createRegistry, type Registry } from './registry.ts';
@@ -16,6 +17,7 @@ import { createRotation } from './rotation.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
 import type { Store } from './store.ts';
 import { createTails, type Tails } from './tails.ts';
+import { createTaps, type Taps } from './taps.ts';
 import { createWatchers, type Watchers } from './watchers.ts';
 
 export interface Parts {
@@ -28,6 +30,8 @@ export interface Parts {
   readonly snapshots: Snapshots;
   readonly watchers: Watchers;
   readonly tails: Tails;
+  readonly taps: Taps;
+  readonly dumps: Dumps;
   readonly rotation: { tick(): void };
   readonly limits: ControlLimits;
   readonly clock: Clock;
@@ -65,9 +69,12 @@ export function createParts(opened: Opened): Parts {
   });
   const watchers = createWatchers({ snapshots, clock, log, limit: limits.watches, stalledMs: limits.stalledMs });
   const tails = createTails({ records, clock, trustDomain, limit: limits.tails });
+  const { tell, connected } = watchers;
+  const taps = createTaps({ connected, tell, clock, limit: limits.taps });
+  const dumps = createDumps({ tell, clock, limit: limits.dumps });
   const rotation = createRotation({ authority, registry, snapshots, clock, log });
   isReady = true;
-  return { ...opened, registry, resources, snapshots, watchers, tails, rotation };
+  return { ...opened, registry, resources, snapshots, watchers, tails, taps, dumps, rotation };
 }
 
 function bansOf(authority: Authority): Snapshot['bans'] {

@@ -283,10 +283,11 @@ async function bind(server: Listener['server'], { host, port }: HostPort): Promi
 /** Ends the streams, lets requests in flight finish, and cuts what is left at the deadline. */
 async function drain({ parts, listener, app }: { parts: Parts; listener: Listener; app: App }): Promise<void> {
   const { server } = listener;
-  const { watchers, tails, clock, limits } = parts;
+  const { watchers, tails, taps, clock, limits } = parts;
   const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
   watchers.close();
   tails.close();
+  taps.close();
   server.closeIdleConnections();
   const disarm = clock.after(limits.stopMs, () => listener.cutAll());
   await closed;

@@ -3,7 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '#base/clock';
 import type { Log } from '#base/log';
-import { type WatchEvent, watchPingMs } from '#wire';
+import { type LookEvent, type WatchEvent, watchPingMs } from '#wire';
 import { fail } from './errors.ts';
 import type { Snapshots } from './snapshots.ts';
 
@@ -23,6 +23,9 @@ export interface Watchers {
   /** Asks everybody to renew, some at a time, so that they do not all come at once. */
   askToRenew(): void;
   isConnected(instance: string): boolean;
+  /** Sends one instance something beside its configuration; false when it is not connected or takes nothing. */
+  tell(instance: string, event: LookEvent): boolean;
+  connected(): Iterable<{ readonly instance: string; readonly service: string }>;
   readonly size: number;
   /** Says goodbye to everybody and ends the streams. */
   close(): void;
@@ -156,6 +159,13 @@ export function createWatchers({ snapshots, clock, log, limit, stalledMs }: Watc
       some();
     },
     isConnected: (instance) => watchers.has(instance),
+    tell(instance, event) {
+      const watcher = watchers.get(instance);
+      if (!watcher || watcher.stalledSince !== undefined) return false;
+      send(watcher, event);
+      return true;
+    },
+    connected: () => watchers.values(),
     get size() {
       return watchers.size;
     },

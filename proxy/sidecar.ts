@@ -12,13 +12,15 @@ import { createChannel } from '#wire/channel';
 import { openAdmin, openHealth } from './admin.ts';
 import { advertised, readAddress, readProtocolAddress, readTarget } from './agent/address.ts';
 import { type Holding, openSidecarFolder } from './agent/disk.ts';
+import { answerDump } from './agent/dump.ts';
 import { obtainIdentity } from './agent/enrol.ts';
 import { lockFolder } from './agent/lock.ts';
-import { adminPages, healthPages, type Shown } from './agent/pages.ts';
+import { adminPages, dumpOf, healthPages, type Shown } from './agent/pages.ts';
 import { pause } from './agent/pause.ts';
 import { startRenewal } from './agent/renewal.ts';
 import { type Reporter, startReporter } from './agent/report.ts';
 import { createSnapshots } from './agent/snapshots.ts';
+import { createTaps } from './agent/taps.ts';
 import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
 import { startWitnessing } from './agent/witness.ts';
@@ -141,7 +143,10 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     log,
     metrics,
     random,
-    record: (record) => records.append(record),
+    record(record) {
+      if (taps.isOn) taps.see(record);
+      records.append(record);
+    },
     assertRecording: () => {
       if (!records.accepting) throw records.refusal();
     },
@@ -160,6 +165,8 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   });
   undo.defer(() => channel.close());
   const shared = { channel, clock, random, log, metrics };
+  const taps = createTaps(shared);
+  undo.defer(() => taps.close());
 
   let reporter: Reporter | undefined;
   const configured = new AbortController();
@@ -200,6 +207,11 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
       keepSoon();
     },
     onRenew: () => renewal.renewSoon(),
+    onLook(event) {
+      if (event.type === 'tap') taps.begin(event);
+      else if (event.type === 'untap') taps.end(event.id);
+      else void answerDump(event.id, { channel, log, read: () => dumpOf(shown) });
+    },
   });
   undo.defer(() => watch.close());
   const adopt = (next: Holding): void => {

@@ -54,6 +54,17 @@ export {
   renewRequest,
   svidReply,
 } from './enrolment.ts';
+export type { DumpAnswer, DumpReply, LookEvent, TapBatch, TapFilter, TapLine, TapReceipt, TapRequest } from './look.ts';
+export {
+  dumpAnswer,
+  largestDump,
+  longestTapMs,
+  lookEvent,
+  mostTapped,
+  tapBatch,
+  tapReceipt,
+  tapRequest,
+} from './look.ts';
 export type { MeshEntry, MeshResource } from './mesh.ts';
 export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
 export { decisionRecord, recordBatch } from './record.ts';

@@ -2,6 +2,7 @@
 import { type Static, s } from '#base/schema';
 import { clusterEntry } from './cluster.ts';
 import { instanceFacts } from './enrolment.ts';
+import type { LookEvent } from './look.ts';
 import { meshEntry } from './mesh.ts';
 import { casbinModelFields, condition } from './resources.ts';
 import { wireVersion } from './version.ts';
@@ -116,6 +117,8 @@ export type WatchEvent =
   | { readonly type: 'ping' }
   /** Renew now, whatever the certificate's age (a CA rotation or a changed lifetime). */
   | { readonly type: 'renew' }
+  /** An admin wants to see something of this proxy. */
+  | LookEvent
   /** The server is going away; reconnect with back-off. */
   | { readonly type: 'goodbye' };
 export const watchPingMs = 5_000;

@@ -10,6 +10,7 @@ import { caRoutes } from './ca.ts';
 import { enrolmentRoutes } from './enrolment.ts';
 import { healthRoutes } from './health.ts';
 import { identityRoutes } from './identities.ts';
+import { lookRoutes } from './look.ts';
 import { recordRoutes } from './records.ts';
 import { reportRoutes } from './report.ts';
 import { resourceRoutes } from './resources.ts';
@@ -31,11 +32,13 @@ export interface RoutesOptions {
 export function registerRoutes(app: App, options: RoutesOptions): void {
   const { parts, metrics, problems, enrolRate, renewRate, newsRate, tokenUrl, server } = options;
   const { authority, registry, resources, snapshots, watchers, rotation, records, events, tails, limits } = parts;
+  const { taps, dumps } = parts;
   enrolmentRoutes(app, { authority, registry, enrolRate, renewRate });
   bundleRoutes(app, { authority });
-  watchRoutes(app, { watchers });
+  watchRoutes(app, { watchers, onOpened: (proxy) => taps.greet(proxy) });
   reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.tick() });
   recordRoutes(app, { records, events, tails, recordBytes: limits.recordBytes });
+  lookRoutes(app, { taps, dumps, registry, events, trustDomain: authority.trustDomain, tapBytes: limits.tapBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
   resourceRoutes(app, { resources, store: parts.store, events, applyBytes: limits.applyBytes });
   identityRoutes(app, { authority });

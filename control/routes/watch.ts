@@ -5,7 +5,13 @@ import { fail } from '../errors.ts';
 import { readMessage } from '../message.ts';
 import type { Watchers } from '../watchers.ts';
 
-export function watchRoutes(app: App, { watchers }: { readonly watchers: Watchers }): void {
+export interface WatchRoutes {
+  readonly watchers: Watchers;
+  /** Its stream is open, and has its configuration. */
+  readonly onOpened: (proxy: { readonly instance: string; readonly service: string }) => void;
+}
+
+export function watchRoutes(app: App, { watchers, onOpened }: WatchRoutes): void {
   app.post('/v1/proxy/watch', { config: { caller: 'proxy' } }, (request, reply) => {
     const { caller } = request;
     if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
@@ -19,6 +25,7 @@ export function watchRoutes(app: App, { watchers }: { readonly watchers: Watcher
         return reply.raw;
       },
     });
+    onOpened({ instance: caller.instance, service: caller.svid.id.uri });
     return reply;
   });
 }

@@ -48,6 +48,25 @@ export function adminPages(shown: Shown): Readonly<Record<string, Page>> {
   };
 }
 
+/** What an admin is told who asks through the control plane, by part. */
+export function dumpOf(shown: Shown): Promise<Readonly<Record<string, unknown>>> | Readonly<Record<string, unknown>> {
+  const read = (): Readonly<Record<string, unknown>> => {
+    const { policy, bundle: _, ...rest } = redacted(shown.snapshot()) ?? {};
+    const { chain: __, bundle: ___, ...certificate } = identityOf(shown);
+    return {
+      status: statusOf(shown),
+      certificate,
+      dataPlane: shown.describe(),
+      configuration: rest,
+      policy: policy && {
+        ...{ revision: policy.revision, digest: policy.digest },
+        ...{ rules: policy.rules, groups: policy.groups, models: policy.models?.map(({ name, to }) => ({ name, to })) },
+      },
+    };
+  };
+  return shown.gather()?.then(read) ?? read();
+}
+
 /** Pages of the metrics and health listener, by path. */
 export function healthPages(shown: Shown): Readonly<Record<string, Page>> {
   return {
@@ -109,7 +128,7 @@ function statusOf(shown: Shown): unknown {
   };
 }
 
-function identityOf({ holding }: Shown): unknown {
+function identityOf({ holding }: Shown) {
   const { identity, bundle, instance } = holding();
   return {
     id: identity.id.uri,

@@ -5,7 +5,8 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { type WatchRequest, watchPingMs, wireVersion } from '#wire';
+import { isValid } from '#base/schema';
+import { type LookEvent, lookEvent, type WatchRequest, watchPingMs, wireVersion } from '#wire';
 import type { Channel } from '#wire/channel';
 import { pause } from './pause.ts';
 import { isRefusedIdentity } from './standing.ts';
@@ -27,6 +28,8 @@ export interface WatchOptions {
   readonly revision: () => number;
   readonly onSnapshot: (snapshot: unknown) => void;
   readonly onRenew: () => void;
+  /** An admin wants to see something of this proxy. */
+  readonly onLook: (event: LookEvent) => void;
   /** A stream that says nothing for so long is dead; three pings by default. */
   readonly silenceMs?: number;
 }
@@ -73,6 +76,7 @@ export function startWatch(options: WatchOptions): Watch {
     if (type === 'snapshot') options.onSnapshot(snapshot);
     else if (type === 'renew') options.onRenew();
     else if (type === 'goodbye') return false;
+    else if (isValid(lookEvent, event)) options.onLook(event);
     else if (type !== 'ping')
       log.warn('the control plane sent an event that is not known here', { type: String(type) });
     return true;

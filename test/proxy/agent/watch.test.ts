@@ -26,6 +26,7 @@ async function watching(clock: Clock = systemClock, silenceMs?: number) {
     revision: () => seen.length,
     onSnapshot: (snapshot) => void seen.push(snapshot),
     onRenew: () => void renewals++,
+    onLook: () => undefined,
     ...(silenceMs === undefined ? {} : { silenceMs }),
   });
   onTestFinished(() => {
