@@ -3,6 +3,7 @@
 import { isIP } from 'node:net';
 import { parseSpiffeId, type SpiffeId } from '#spiffe';
 import type { ClusterEntry } from '#wire';
+import { assertTrust } from './external-trust.ts';
 
 /** Bounds of one endpoint's connections; absent: those of the proxy. */
 export interface LinkBounds {
@@ -60,6 +61,7 @@ export function linkOf(o: { readonly id: string; readonly entry: ClusterEntry | 
 function tlsOf(entry: ClusterEntry, authority: string | undefined): ExternalTls {
   const { sni, ca, clientCertificate, minVersion = '1.2' } = entry.tls!;
   if (sni?.startsWith('*.')) throw new TypeError(`tls.sni of the cluster ${entry.name} is a pattern`);
+  assertTrust(entry.name, ca);
   return { serverName: sni ?? authority ?? dnsNameOf(entry), ca, clientCertificate, minVersion };
 }
 

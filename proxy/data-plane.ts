@@ -7,6 +7,7 @@ import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
+import { createLiveCluster } from '#routing';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
@@ -25,7 +26,6 @@ import { type InboundListener, type Listener, type ListenOptions, listenInbound,
 import { createLive } from './live.ts';
 import { createLookup } from './names.ts';
 import type { UpstreamPort } from './outbound.ts';
-import { createPlainCluster } from './plain-cluster.ts';
 import type { Plane, View } from './plane.ts';
 import { buildRoutes, type Routes } from './route.ts';
 import { createPlaces } from './shares.ts';
@@ -134,7 +134,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
   const clusters = createClusters({
-    createLive: ({ name }) => createPlainCluster({ name, monotonic, random: o.random }),
+    createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: undefined }),
     onChange: upstreams.changed,
   });
   const plane: Plane = {

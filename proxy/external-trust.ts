@@ -1,5 +1,6 @@
 // With what TLS toward the outside begins: whom a cluster trusts, and the client certificate it shows, whose key lies on this proxy and nowhere else.
 // Files are looked at for each connection, so that a replaced certificate is in use from the next one on.
+import { X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
@@ -20,11 +21,18 @@ const ciphers = [
   'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 
-/** Throws what is wrong with the PEM of a cluster's CA certificates. */
-export function assertTrust({ ca }: ExternalTls): void {
-  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
-    throw new TypeError('tls.ca holds no certificate');
-  createSecureContext({ ...(ca !== undefined && { ca }) });
+/** Throws what is wrong with the CA certificates (PEM) of a cluster. */
+export function assertTrust(cluster: string, ca: string | undefined): void {
+  if (ca === undefined) return;
+  const blocks = ca.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw new TypeError(`tls.ca of the cluster ${cluster} holds no certificate`);
+  for (const block of blocks) {
+    try {
+      new X509Certificate(block);
+    } catch (cause) {
+      throw new TypeError(`tls.ca of the cluster ${cluster} holds something that is no certificate`, { cause });
+    }
+  }
 }
 
 /** `folder` holds NAME.crt and NAME.key. */

@@ -220,7 +220,12 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     o.live.add(connection, 'upstream');
     return connection;
   };
-  const createClusterPool = ({ link }: Cluster, endpoint: ClusterEndpoint): Pool => {
+  const createClusterPool = ({ link: declared, live }: Cluster, endpoint: ClusterEndpoint): Pool => {
+    const link = {
+      ...declared,
+      maxConnections: declared.maxConnections ?? Math.min(limits.poolConnections, live.bounds.maxConnections),
+      maxPending: declared.maxPending ?? Math.min(limits.poolPending, live.bounds.maxPending),
+    };
     if (link.kind === 'mesh') return createServicePool(link, endpoint, ready());
     const { lookup, trust, onLimit, onLinkFault } = o;
     const shared = { limits, clock, lookup, trust, onLimit, onLinkFault, counted, connectionOn: externalConnectionOn };

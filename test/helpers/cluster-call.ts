@@ -2,6 +2,7 @@
 // that keeps what it is answered.
 import { onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '#base/clock';
+import { createLiveCluster } from '#routing';
 import type { Snapshot } from '#wire';
 import { parseAuthority } from '../../proxy/authority.ts';
 import { type Clusters, clustersOf, createClusters } from '../../proxy/clusters.ts';
@@ -11,7 +12,6 @@ import { createExternalTrust } from '../../proxy/external-trust.ts';
 import { defaultLimits, type Limits } from '../../proxy/limits.ts';
 import { createLive, type LiveConnections } from '../../proxy/live.ts';
 import { createLookup } from '../../proxy/names.ts';
-import { createPlainCluster } from '../../proxy/plain-cluster.ts';
 import { canonicalHead, type FieldList, type RawHead } from '../../proxy/request-head.ts';
 import { createUpstreams, type Upstreams } from '../../proxy/upstreams.ts';
 
@@ -63,7 +63,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
   });
   const clusters = createClusters({
     createLive: ({ name }) =>
-      createPlainCluster({ name, monotonic: () => clock.monotonic(), random: Math.random.bind(Math) }),
+      createLiveCluster({ name, monotonic: () => clock.monotonic(), random: Math.random, zone: undefined }),
     onChange: upstreams.changed,
   });
   onTestFinished(() => {
