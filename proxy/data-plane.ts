@@ -3,7 +3,6 @@
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf } from '#base/error';
-import type { HostPort } from '#base/host-port';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
@@ -22,22 +21,19 @@ import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { type InboundListener, type Listener, type ListenOptions, listenInbound, listenOutbound } from './listen.ts';
+import type { ListenOptions } from './listen.ts';
+import { createListeners } from './listeners.ts';
 import { createLive } from './live.ts';
 import { createLookup } from './names.ts';
-import type { UpstreamPort } from './outbound.ts';
 import type { Plane, View } from './plane.ts';
+import type { Addresses, Ports } from './ports.ts';
 import { buildRoutes, type Routes } from './route.ts';
 import { createPlaces } from './shares.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
-export interface DataPlaneOptions {
+export interface DataPlaneOptions extends Ports {
   /** The application beside this proxy. */
   readonly app: AppAddress;
-  readonly inbound: HostPort;
-  readonly outbound: HostPort;
-  /** Ports of their own for services by name (their SPIFFE path), and what callers speak there. */
-  readonly upstreams: readonly UpstreamPort[];
   readonly instance: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -61,12 +57,6 @@ export interface DataPlaneOptions {
   readonly drainMs: number;
 }
 
-export interface Addresses {
-  readonly inbound: HostPort;
-  readonly outbound: HostPort;
-  readonly upstreams: readonly { readonly name: string; readonly address: HostPort }[];
-}
-
 export interface DataPlane {
   /** For connections from now on; those made with the earlier one finish what they carry. */
   setIdentity(identity: Identity): void;
@@ -77,6 +67,8 @@ export interface DataPlane {
   applySnapshot(snapshot: Snapshot): Promise<boolean> | undefined;
   /** Opens every listener or none. Throws `PROXY_LISTEN_FAILED`. */
   listen(): Promise<Addresses>;
+  /** Listens on these ports from now on, on all or on none of the new ones; what is not concerned goes on. Throws `PROXY_LISTEN_FAILED`. */
+  usePorts(ports: Ports): Promise<Addresses>;
   readonly counts: { readonly inbound: number; readonly outbound: number };
   /** Whether requests can be served at all: an identity and a snapshot are there. */
   readonly isReady: boolean;
@@ -97,8 +89,6 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   let building: { snapshot: Snapshot; readonly program: Promise<Program>; readonly abort: AbortController } | undefined;
   let credentials: Credentials | undefined;
   let isDraining = false;
-  let inboundListener: InboundListener | undefined;
-  let listeners: Listener[] = [];
   let drained: Promise<void> | undefined;
 
   const live = createLive({
@@ -164,6 +154,14 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     view: () => view,
   };
 
+  const listeners = createListeners({
+    plane,
+    log,
+    linkProtocols: o.linkProtocols ?? linkProtocols,
+    isDraining: () => isDraining,
+    sharing: o.sharing,
+  });
+
   const checked = (rules: Program, set: PolicySet): Program =>
     selfChecked(rules, {
       set,
@@ -189,7 +187,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   };
   const useContexts = (contexts: ReturnType<typeof contextsOf>): void => {
     credentials = contexts.credentials;
-    inboundListener?.useContext(contexts.options);
+    listeners.useContext(contexts.options);
     upstreams.renewed();
   };
 
@@ -226,35 +224,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (held && policy) putInForce({ ...snapshot, policy, revision: held.revision }, () => held.program, held.routes);
       return build(snapshot);
     },
-    async listen() {
-      const shared: ListenOptions = {
-        plane,
-        log,
-        linkProtocols: o.linkProtocols ?? linkProtocols,
-        isDraining: () => isDraining,
-        sharing: o.sharing,
-      };
-      const opening = await Promise.allSettled([
-        listenInbound(o.inbound, shared),
-        listenOutbound(o.outbound, shared),
-        ...o.upstreams.map((port) => listenOutbound(port.listen, { ...shared, port })),
-      ]);
-      const refused = opening.find((one) => one.status === 'rejected');
-      const opened = opening.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-      if (refused) {
-        for (const listener of opened) listener.stop();
-        throw refused.reason;
-      }
-      listeners = opened;
-      inboundListener = opened[0] as InboundListener;
-      if (credentials) inboundListener.useContext(tlsContext(credentials));
-      const [inbound, outbound, ...others] = opened.map(({ address }) => address);
-      return {
-        inbound: inbound!,
-        outbound: outbound!,
-        upstreams: o.upstreams.map(({ name }, index) => ({ name, address: others[index]! })),
-      };
-    },
+    listen: () => listeners.use(o),
+    usePorts: (ports) => listeners.use(ports),
     drain() {
       if (isDraining) cutAll();
       isDraining = true;
@@ -355,11 +326,10 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   /** Inbound first: to finish what it was asked, the application may still have to call others. */
   async function drainAll(): Promise<void> {
     const end = monotonic() + o.drainMs;
-    const [inbound, ...outbound] = listeners;
-    inbound?.stop();
+    listeners.stopInbound();
     retireAll(['inbound']);
     await until(() => live.count('inbound') === 0, end);
-    for (const listener of outbound) listener.stop();
+    listeners.stop();
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
     clusters.close();

@@ -42,8 +42,21 @@ export const proxyErrors = {
     retryable: true,
   },
   TLS_CERTIFICATE_UNTRUSTED: { message: 'the certificate is refused: {reason}', status: 401, retryable: false },
+  TLS_NAME_UNKNOWN: {
+    message: 'there is no certificate for {name}',
+    hint: 'list a certificate for it under tls.certificates of the listener',
+    status: 421,
+    retryable: false,
+  },
   TLS_NOT_READY: { message: 'this proxy has no valid identity or no trust bundle', status: 503, retryable: true },
   PEER_BANNED: { message: '{id} is banned', status: 403, retryable: false },
+
+  ADDRESS_REFUSED: {
+    message: 'this address may not use the listener',
+    hint: 'list it under from of the listener',
+    status: 403,
+    retryable: false,
+  },
 
   HTTP_REQUEST_INVALID: { message: 'the request is not valid HTTP: {reason}', status: 400, retryable: false },
   HTTP_TARGET_INVALID: { message: 'the request target is refused: {reason}', status: 400, retryable: false },
@@ -66,6 +79,19 @@ export const proxyErrors = {
     status: 403,
     retryable: false,
     exposed: 'access is denied',
+  },
+  EDGE_HOST_UNKNOWN: {
+    message: 'nothing outside the mesh is served as {host}',
+    hint: 'list it under hosts of the listener, and apply a VirtualService with it that the edge may call',
+    status: 404,
+    retryable: false,
+    exposed: 'there is nothing here',
+  },
+  EDGE_MISDIRECTED: {
+    message: '{host} has another certificate than {serverName}, for which the connection was made',
+    status: 421,
+    retryable: true,
+    exposed: 'this host is not served on this connection',
   },
   PROXY_NOT_READY: {
     message: 'this proxy has no configuration from the control plane yet',

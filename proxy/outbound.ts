@@ -1,8 +1,6 @@
 // A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> endpoint -> record. The
 // application reaches a service by HTTP_PROXY, by its name in the Host header, or by a port of its own.
 import { isPosternError, type PosternError } from '#base/error';
-import type { HostPort } from '#base/host-port';
-import type { AppProtocol } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
@@ -13,18 +11,12 @@ import { fieldsForPeer } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import { Http2Downstream } from './http2/server.ts';
 import type { Plane, View } from './plane.ts';
+import type { UpstreamPort } from './ports.ts';
 import { readProtocol } from './read-protocol.ts';
 import { canonicalHead, type RawHead } from './request-head.ts';
 import { type Destination, type Endpoint, routeTo } from './route.ts';
 import { admit, createExchange, deny, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
 import { TcpDownstream, tunnelTo } from './tcp.ts';
-
-export interface UpstreamPort {
-  readonly name: string;
-  readonly listen: HostPort;
-  /** HTTP/1.1 and HTTP/2 are told apart by a caller's first bytes. */
-  readonly protocol: Exclude<AppProtocol, 'h2c'>;
-}
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
 export function serveOutbound(o: { plane: Plane; connection: Connection; port?: ServedPort | undefined }): void {
@@ -87,7 +79,8 @@ function hostOf(service: string): string {
   return host.slice(0, 253).replace(/[.-]+$/, '') || 'unnamed';
 }
 
-async function outbound(running: Running, service: string | undefined): Promise<void> {
+/** Sends one request on: to `service`, or to where its Host leads. */
+export async function outbound(running: Running, service: string | undefined): Promise<void> {
   const { exchange, record } = running;
   const { plane, caller } = running.heard;
   const view = plane.view();

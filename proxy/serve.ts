@@ -23,6 +23,10 @@ export interface Heard {
   readonly connection: Connection;
   /** `undefined` on the outbound listener before this proxy has an identity. */
   readonly caller: Peer | undefined;
+  /** Callers have no identity: they speak with this proxy's own, and are told nothing of the mesh. */
+  readonly isPublic?: boolean;
+  /** Who shares places with whom; by default the caller on the way in, and nobody on the way out: that has one caller, our own application. */
+  readonly holder?: string;
 }
 
 /** One exchange while it runs. */
@@ -40,8 +44,7 @@ export async function serve(
 ): Promise<void> {
   const { plane } = heard;
   const record = open(heard, exchange);
-  // Callers share the way in; the way out has one caller, our own application.
-  const holder = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
+  const holder = heard.holder ?? (heard.hop === 'inbound' ? heard.caller?.uri : undefined);
   const isTaken = plane.places.has(holder);
   if (isTaken) plane.places.take(holder);
   plane.live.exchanges.add(exchange);
@@ -74,7 +77,7 @@ export function refuseInvalid(heard: Heard, fault: PosternError, downstream: Dow
   const { plane, hop } = heard;
   const record = open(heard, undefined);
   noteFault(record, fault.code);
-  const { head, body } = replyTo(fault, { hop, decision: record.id, isVerified: heard.caller !== undefined });
+  const { head, body } = replyTo(fault, { hop, decision: record.id, isVerified: isVerified(heard) });
   downstream.head(head);
   downstream.data(body);
   downstream.end([]);
@@ -158,12 +161,14 @@ function deniedBy({ caller }: Heard, { head }: Exchange, to = ''): PosternError 
   });
 }
 
-function answer({ hop, caller }: Heard, exchange: Exchange, fault: PosternError, record: OpenRecord): void {
+const isVerified = ({ caller, isPublic }: Heard): boolean => caller !== undefined && isPublic !== true;
+
+function answer(heard: Heard, exchange: Exchange, fault: PosternError, record: OpenRecord): void {
   const { reason, rule } = record.decision === 'deny' ? record : { reason: undefined, rule: undefined };
   const reply = replyTo(fault, {
-    hop,
+    hop: heard.hop,
     decision: record.id,
-    isVerified: caller !== undefined,
+    isVerified: isVerified(heard),
     request: exchange.head,
     reason,
     rule,

@@ -25,7 +25,8 @@ import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
 import { startWitnessing } from './agent/witness.ts';
 import type { AppAddress } from './app-protocol.ts';
-import type { Addresses, DataPlaneOptions } from './data-plane.ts';
+import type { DataPlaneOptions } from './data-plane.ts';
+import type { SidecarAddresses } from './ports.ts';
 import { createDataPlanes } from './workers.ts';
 
 export interface SidecarConfig {
@@ -245,7 +246,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   };
   undo.defer(() => dataPlane.drain());
   const [opened, admin, health] = await openAll([
-    dataPlane.listen(),
+    dataPlane.listen() as Promise<SidecarAddresses>,
     openAdmin({ listen: listen.admin, pages: adminPages(shown), exposed: config.unsafeAdminNonLoopback === true }).then(
       (one) => closeLater(one, undo),
     ),
@@ -328,7 +329,7 @@ function readApp(value: string): AppAddress {
 }
 
 function addressesOf(
-  opened: Addresses,
+  opened: SidecarAddresses,
   { admin, metrics }: { readonly admin: HostPort; readonly metrics: HostPort },
 ): Sidecar['addresses'] {
   return {

@@ -9,6 +9,7 @@ import type { Log } from '#base/log';
 import { countedOnly, type Samples, sumOfSamples } from '#base/metrics';
 import type { PolicySet, Snapshot } from '#wire';
 import type { RecordDraft } from './exchange-record.ts';
+import type { Ports } from './ports.ts';
 import { type FromWorker, type Outcome, slot, type ToWorker, type WorkerStart } from './worker-messages.ts';
 
 export interface ThreadOptions {
@@ -30,7 +31,9 @@ export interface Thread {
   readonly index: number;
   /** Resolves when it listens; later lives begin by themselves. */
   start(): Promise<void>;
-  send(message: Exclude<ToWorker, { type: 'snapshot' }>): void;
+  send(message: Exclude<ToWorker, { type: 'snapshot' | 'ports' }>): void;
+  /** Resolves when it listens there, or is gone: then the next one begins with it. */
+  usePorts(ports: Ports): Promise<void>;
   /** What becomes of it there; `undefined` when the thread ends first or is not running: then the next one begins with it. */
   apply(snapshot: Snapshot): Promise<Outcome | undefined>;
   /** Ends what runs; another one takes its place. */
@@ -61,6 +64,7 @@ interface Life {
   readonly since: number;
   readonly settling: Map<number, (outcome: Outcome | undefined) => void>;
   readonly looking: Map<number, () => void>;
+  readonly changing: Map<number, () => void>;
   readonly listening: PromiseWithResolvers<void>;
   readonly drained: PromiseWithResolvers<void>;
   policy: PolicySet | undefined;
@@ -93,6 +97,7 @@ export function createThread(o: ThreadOptions): Thread {
       since: clock.monotonic(),
       settling: new Map(),
       looking: new Map(),
+      changing: new Map(),
       listening: Promise.withResolvers(),
       drained: Promise.withResolvers(),
       policy: start.snapshot?.policy,
@@ -128,6 +133,9 @@ export function createThread(o: ThreadOptions): Thread {
         if (own === life) ({ samples, description } = message);
         own.looking.get(message.id)?.();
         return void own.looking.delete(message.id);
+      case 'listens':
+        own.changing.get(message.id)?.();
+        return void own.changing.delete(message.id);
       case 'listening':
         own.isListening = true;
         return own.listening.resolve();
@@ -151,6 +159,7 @@ export function createThread(o: ThreadOptions): Thread {
     const reason = own.fault ?? 'it was ended';
     for (const settle of own.settling.values()) settle(undefined);
     for (const seen of own.looking.values()) seen();
+    for (const changed of own.changing.values()) changed();
     own.drained.resolve();
     own.listening.reject(new Error(reason));
     if (!isWanted) return;
@@ -188,6 +197,15 @@ export function createThread(o: ThreadOptions): Thread {
     start,
     send: (message) => life?.worker.postMessage(message),
     apply,
+    usePorts(ports) {
+      const own = life;
+      if (!own) return Promise.resolve();
+      const id = nextId++;
+      return new Promise((resolve) => {
+        own.changing.set(id, resolve);
+        own.worker.postMessage({ type: 'ports', id, ports } satisfies ToWorker);
+      });
+    },
     replace: (reason) => life && replace(life, reason),
     look() {
       const own = life;

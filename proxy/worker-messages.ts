@@ -4,13 +4,11 @@ import type { Fields, Level } from '#base/log';
 import type { Samples } from '#base/metrics';
 import type { PolicySet, Snapshot } from '#wire';
 import type { DataPlaneOptions } from './data-plane.ts';
+import type { Ports } from './ports.ts';
 
 /** With what a thread begins: what is in force at that moment. */
 export interface WorkerStart {
-  readonly settings: Pick<
-    DataPlaneOptions,
-    'app' | 'inbound' | 'outbound' | 'upstreams' | 'instance' | 'drainMs' | 'limits' | 'linkProtocols'
-  >;
+  readonly settings: Pick<DataPlaneOptions, 'app' | keyof Ports | 'instance' | 'drainMs' | 'limits' | 'linkProtocols'>;
   /** Shared with the main thread, as 32-bit integers: see `slot`. */
   readonly shared: SharedArrayBuffer;
   readonly identity: PlainIdentity | undefined;
@@ -48,6 +46,8 @@ export type ToWorker =
       readonly rest: Omit<Snapshot, 'policy'>;
       readonly policy: PolicySet | undefined;
     }
+  /** Where to listen from now on. */
+  | { readonly type: 'ports'; readonly id: number; readonly ports: Ports }
   /** With what requests are refused because decisions cannot be recorded; nothing: they can. */
   | { readonly type: 'recording'; readonly refusal: PlainError | undefined }
   | { readonly type: 'look'; readonly id: number }
@@ -63,4 +63,5 @@ export type FromWorker =
   | { readonly type: 'log'; readonly level: Level; readonly message: string; readonly fields: Fields | undefined }
   | { readonly type: 'settled'; readonly id: number; readonly outcome: Outcome; readonly reason?: string }
   | { readonly type: 'seen'; readonly id: number; readonly samples: Samples; readonly description: unknown }
+  | { readonly type: 'listens'; readonly id: number }
   | { readonly type: 'drained' };

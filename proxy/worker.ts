@@ -69,6 +69,9 @@ port.on('message', (message: ToWorker) => {
     case 'snapshot':
       policy = message.policy ?? policy!;
       return apply(message.id, { ...message.rest, policy });
+    case 'ports':
+      // A thread that cannot listen where the others do ends, and another one takes its place.
+      return void plane.usePorts(message.ports).then(() => say({ type: 'listens', id: message.id }));
     case 'recording':
       refusal = message.refusal;
       return;

@@ -5,9 +5,10 @@ import { isPosternError, messageOf } from '#base/error';
 import { exposeCollection } from '#base/memory';
 import type { Identity } from '#spiffe';
 import type { Snapshot } from '#wire';
-import { type Addresses, createDataPlane, type DataPlane, type DataPlaneOptions } from './data-plane.ts';
+import { createDataPlane, type DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { fail } from './errors.ts';
 import { defaultLimits, type Limits, limitBounds } from './limits.ts';
+import { type Addresses, type Ports, portsAt } from './ports.ts';
 import { createThread, type Thread, type ThreadOptions } from './thread.ts';
 import type { PlainError, WorkerStart } from './worker-messages.ts';
 
@@ -65,6 +66,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   /** What is in force here, and what will be once its policy is built. */
   let inForce: Snapshot | undefined;
   let pending: Snapshot | undefined;
+  let ports: Ports = o;
   let addresses: Addresses | undefined;
   let refusal: PlainError | undefined;
   let isOver = false;
@@ -97,13 +99,10 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   o.metrics.include(() => threads.map(({ samples }) => samples));
 
   function beginning(index: number): Omit<WorkerStart, 'shared'> {
-    const { inbound, outbound, upstreams } = addresses!;
     return {
       settings: {
         app: o.app,
-        inbound,
-        outbound,
-        upstreams: o.upstreams.map((port, nth) => ({ ...port, listen: upstreams[nth]!.address })),
+        ...portsAt(ports, addresses!),
         instance: o.instance,
         drainMs: o.drainMs,
         limits: partOf(whole, o.workers, index),
@@ -215,6 +214,13 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
       every(recordingMs, 'recording', tellRecording);
       every(lookMs, 'look', () => threads.forEach((thread) => void thread.look()));
       return addresses;
+    },
+    async usePorts(next) {
+      const before = addresses;
+      const opened = await main.usePorts(next);
+      [ports, addresses] = [next, opened];
+      if (before) await Promise.all(threads.map((thread) => thread.usePorts(portsAt(next, opened))));
+      return opened;
     },
     drain() {
       const all = Promise.all([main.drain(), ...threads.map((thread) => thread.drain(o.drainMs + lateMs))]);

@@ -8,6 +8,7 @@ import { createMetrics } from '#base/metrics';
 import { type Identity, readIdentity } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { createDataPlane } from '../../proxy/data-plane.ts';
+import type { SidecarAddresses } from '../../proxy/ports.ts';
 
 export interface Start {
   readonly side: 'web' | 'payments';
@@ -53,7 +54,7 @@ async function run(start: Start): Promise<void> {
   });
   plane.setIdentity(identity);
   plane.applySnapshot(snapshotFor(identity, start));
-  const { inbound, outbound } = await plane.listen();
+  const { inbound, outbound } = (await plane.listen()) as SidecarAddresses;
   process.send!({ port: start.side === 'web' ? outbound.port : inbound.port });
 }
 

@@ -10,10 +10,11 @@ import { createMetrics, type Metrics } from '#base/metrics';
 import { formatBundle, type Identity, parseSpiffeId, tlsClientPolicy, tlsContext } from '#spiffe';
 import type { PolicyRule, ServiceEntry, Snapshot } from '#wire';
 import type { AppProtocol } from '../../proxy/app-protocol.ts';
-import { type Addresses, createDataPlane, type DataPlane } from '../../proxy/data-plane.ts';
+import { createDataPlane, type DataPlane } from '../../proxy/data-plane.ts';
 import type { LinkProtocol } from '../../proxy/dial.ts';
 import type { RecordDraft } from '../../proxy/exchange-record.ts';
 import type { Limits } from '../../proxy/limits.ts';
+import type { SidecarAddresses } from '../../proxy/ports.ts';
 import { createTestPki, type TestPki } from './pki.ts';
 
 export const idOf = (service: string): string => `spiffe://example.org/${service}`;
@@ -73,7 +74,7 @@ async function listening(server: Server, host = '127.0.0.1'): Promise<TestApp> {
 export interface TestProxy {
   readonly plane: DataPlane;
   readonly service: string;
-  readonly addresses: Addresses;
+  readonly addresses: SidecarAddresses;
   readonly records: RecordDraft[];
   readonly metrics: Metrics;
   identity: Identity;
@@ -137,7 +138,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     services: [],
   };
   if (!o.bare) plane.applySnapshot(snapshot);
-  const addresses = await plane.listen();
+  const addresses = (await plane.listen()) as SidecarAddresses;
   onTestFinished(async () => {
     void plane.drain();
     await plane.drain();

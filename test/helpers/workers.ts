@@ -8,6 +8,7 @@ import { formatBundle } from '#spiffe';
 import type { PolicyRule, Snapshot } from '#wire';
 import type { RecordDraft } from '../../proxy/exchange-record.ts';
 import type { Limits } from '../../proxy/limits.ts';
+import type { SidecarAddresses } from '../../proxy/ports.ts';
 import type { WorkerStart } from '../../proxy/worker-messages.ts';
 import { createDataPlanes, type DataPlanesOptions } from '../../proxy/workers.ts';
 import { allow, idOf, openRaw, type RawClient, serviceEntry, startApp, startProxy } from './mesh.ts';
@@ -92,7 +93,7 @@ export async function startWorkers(
     await plane.applySnapshot(snapshot);
   };
   void plane.applySnapshot(snapshot);
-  const addresses = await plane.listen();
+  const addresses = (await plane.listen()) as SidecarAddresses;
   onTestFinished(() => plane.drain());
   const described = (): readonly Described[] => (plane.describe() as { workers: readonly Described[] }).workers;
   return {

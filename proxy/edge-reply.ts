@@ -1,0 +1,90 @@
+// Answers of this mesh's own as strangers may see them: what and whom a refusal was about stays inside, in the record that its id leads to.
+import type { Downstream, ResponseHead } from './exchange.ts';
+import type { FieldList } from './request-head.ts';
+
+/** Passes everything on but the words of proxies, this one and those behind it; applications cannot speak as a proxy. */
+export class EdgeDownstream implements Downstream {
+  readonly #downstream: Downstream;
+  #isOurs = false;
+  #body: Buffer | undefined;
+
+  constructor(downstream: Downstream) {
+    this.#downstream = downstream;
+  }
+
+  inform(head: ResponseHead): void {
+    this.#downstream.inform(head);
+  }
+
+  head(head: ResponseHead): void {
+    if (fieldOf(head.fields, 'x-postern-hop') === undefined) return this.#downstream.head(head);
+    this.#isOurs = true;
+    const grpcStatus = fieldOf(head.fields, 'grpc-status');
+    if (grpcStatus !== undefined) return this.#downstream.head({ ...head, fields: grpcFields(head, grpcStatus) });
+    const decision = fieldOf(head.fields, 'x-postern-decision');
+    this.#body = Buffer.from(`${JSON.stringify({ error: { message: wordFor(head.status), decision } })}\n`);
+    const fields: string[] = ['content-type', 'application/json; charset=utf-8', 'cache-control', 'no-store'];
+    if (decision !== undefined) fields.push('x-postern-decision', decision);
+    this.#downstream.head({ ...head, fields, length: this.#body.length });
+  }
+
+  data(bytes: Buffer): boolean {
+    if (!this.#isOurs) return this.#downstream.data(bytes);
+    const body = this.#body;
+    this.#body = undefined;
+    return body ? this.#downstream.data(body) : true;
+  }
+
+  end(trailers: FieldList): void {
+    this.#downstream.end(this.#isOurs ? [] : trailers);
+  }
+
+  abort(atOnce: boolean): void {
+    this.#downstream.abort(atOnce);
+  }
+
+  pauseRequest(): void {
+    this.#downstream.pauseRequest();
+  }
+
+  resumeRequest(): void {
+    this.#downstream.resumeRequest();
+  }
+}
+
+function grpcFields({ fields }: ResponseHead, status: string): FieldList {
+  const decision = fieldOf(fields, 'x-postern-decision');
+  const kept = ['content-type', 'application/grpc', 'grpc-status', status, 'grpc-message', 'refused by the mesh'];
+  return decision === undefined ? kept : [...kept, 'x-postern-decision', decision];
+}
+
+function fieldOf(fields: FieldList, name: string): string | undefined {
+  for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1];
+  return undefined;
+}
+
+const words: Readonly<Record<number, string>> = {
+  401: 'a valid token is needed',
+  403: 'access is denied',
+  404: 'there is nothing here',
+  408: 'the request took too long',
+  413: 'the request is too large',
+  421: 'this host is not served on this connection',
+  429: 'too many requests',
+  502: 'the service cannot be reached now',
+  503: 'the service cannot be reached now',
+  504: 'the service did not answer in time',
+};
+
+function wordFor(status: number): string {
+  return words[status] ?? (status >= 500 ? 'the request failed' : 'the request was refused');
+}
+
+/** The answer that leads a caller to the same address by HTTPS. */
+export function redirectReply(
+  status: number,
+  location: string,
+): { readonly head: ResponseHead; readonly body: Buffer } {
+  const fields = ['location', location, 'cache-control', 'no-store'];
+  return { head: { status, reason: 'Redirect', fields, length: 0 }, body: Buffer.alloc(0) };
+}
