@@ -14,6 +14,7 @@ import { createRegistry, type Registry } from './registry.ts';
 import { createResources, type Resources } from './resources.ts';
 import { createRevisions } from './revisions.ts';
 import { createRotation } from './rotation.ts';
+import { namesOfServices } from './service-id.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
 import type { Store } from './store.ts';
 import { createTails, type Tails } from './tails.ts';
@@ -49,7 +50,10 @@ export function createParts(opened: Opened): Parts {
     watchers.refresh();
   };
   const onPolicyChange = (): void => refresh('policy');
-  const resources = createResources({ store, clock, trustDomain, onChange: onPolicyChange });
+  const resources = createResources({
+    ...{ store, clock, trustDomain, onChange: onPolicyChange },
+    services: () => namesOfServices(authority, clock.now()),
+  });
   let isReady = false;
   const registry = createRegistry({
     ...{ store, clock, log, certificates: certificatesOf(authority, clock.now()) },

@@ -7,6 +7,7 @@ import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { buildPolicySet, compileProgram, validateResources } from '#policy';
 import { problemsOfProofs, proveAssertions } from '#policy/tools';
+import { buildTraffic, compileRoutes, validateTraffic } from '#routing';
 import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
 import { fail } from './errors.ts';
 import type { Store } from './store.ts';
@@ -27,6 +28,8 @@ export interface ResourcesOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly trustDomain: string;
+  /** Names of the services that are enrolled or about to be. */
+  readonly services: () => ReadonlySet<string>;
   readonly onChange: () => void;
 }
 
@@ -34,21 +37,31 @@ type Given = ApplyRequest['resources'][number];
 type Kind = keyof typeof resourceSchemas;
 
 /** Throws RESOURCE_INVALID when what is stored no longer makes a policy: proxies then keep what they have. */
-export function createResources({ store, clock, trustDomain, onChange }: ResourcesOptions): Resources {
+export function createResources({ store, clock, trustDomain, services, onChange }: ResourcesOptions): Resources {
   let resources = byKey(store.resources());
   let policy = compose(resources, store.counter('policy'));
 
-  function compose(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
+  /** What is in force already stays so, whatever became of the services that it names. */
+  function compose(
+    all: ReadonlyMap<string, LocatedResource>,
+    revision: number,
+    known?: ReadonlySet<string>,
+  ): PolicySet {
     const list = [...all.values()];
-    refuseProblems(validateResources(list));
+    refuseProblems([...validateResources(list), ...validateTraffic(list, { trustDomain, services: known })]);
     const set = buildPolicySet({ resources: list, trustDomain, revision });
     refuseProblems(problemsOfProofs(proveAssertions({ resources: list, set, trustDomain })));
     return set;
   }
   /** What may become the policy: proxies refuse a set whole, so one rule that they cannot enforce would hold back all the others. */
   function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
-    const set = compose(all, revision);
-    refuseProblems(enforcementProblems(set));
+    const set = compose(all, revision, services());
+    refuseProblems([
+      ...problemsOf(() => compileProgram(set)),
+      ...problemsOf(() =>
+        compileRoutes({ ...buildTraffic({ resources: [...all.values()], trustDomain }), services: [] }),
+      ),
+    ]);
     return set;
   }
   const commit = (change: {
@@ -164,9 +177,9 @@ function locate({ origin }: Given, problem: Problem): Problem {
   }
 }
 
-function enforcementProblems(set: PolicySet): Problem[] {
+function problemsOf(compile: () => unknown): Problem[] {
   try {
-    compileProgram(set);
+    compile();
     return [];
   } catch (thrown) {
     return [{ message: messageOf(thrown) }];

@@ -24,3 +24,4 @@ export { type ClusterState, createLiveCluster, type LiveCluster, type LiveCluste
 export type { RoutedCluster, Routes, RoutesOptions, VirtualHost } from './routes.ts';
 export { compileRoutes } from './routes.ts';
 export { hostOf } from './service-host.ts';
+export { type ValidateOptions, validateTraffic } from './validate.ts';

@@ -51,6 +51,20 @@ describe('apply', () => {
     expect(await mesh.events('apply')).toEqual([]);
   });
 
+  test('K4: traffic that leads nowhere is refused whole; a token makes its service known', async () => {
+    const mesh = await createMesh();
+    const route = { kind: 'VirtualService', name: 'shop', hosts: ['shop.example'] };
+    const both = [allow('kept'), { ...route, http: [{ route: [{ cluster: 'cart' }] }] }];
+    await expect(apply(mesh, both)).rejects.toMatchObject({
+      code: 'RESOURCE_INVALID',
+      problems: [{ message: 'VirtualService shop: route 0: there is no cluster and no service cart' }],
+    });
+    expect(await names(mesh)).toEqual([]);
+    await mesh.admin.call({ method: 'POST', path: '/v1/tokens', body: { version: 1, service: 'cart' } });
+    await apply(mesh, both);
+    expect(await names(mesh)).toEqual(['Policy/kept', 'VirtualService/shop']);
+  });
+
   test('a policy that no proxy could compile is refused here, and what is in force stays', async () => {
     const mesh = await createMesh();
     const { revision } = await apply(mesh, [allow('kept')]);
