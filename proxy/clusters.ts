@@ -1,9 +1,12 @@
 // Clusters at work: one live cluster for each that configuration names, with its endpoints kept current. Everything new is checked before anything is
 // changed; what is known of a cluster and of endpoints that stay is kept over every change.
-import { formatHostPort, parseHostPort } from '#base/host-port';
-import type { Endpoint, LiveCluster, LiveClusterOptions, RoutedCluster } from '#routing';
+import type { Clock } from '#base/clock';
+import type { ClusterSettings, Endpoint, LiveCluster, LiveClusterOptions, RoutedCluster } from '#routing';
 import type { ClusterEntry, ServiceEntry } from '#wire';
 import { type ClusterLink, linkOf } from './cluster-link.ts';
+import { endpointsOf } from './discovery/declared.ts';
+import type { Dns } from './discovery/dns.ts';
+import { type DnsEndpoints, type DnsQuestion, type Levels, watchDns } from './discovery/dns-endpoints.ts';
 
 export interface Cluster {
   readonly name: string;
@@ -14,6 +17,8 @@ export interface Cluster {
   readonly link: ClusterLink;
   /** Configuration names it no more; what runs may end. */
   readonly isGone: boolean;
+  /** While its first endpoints are being asked for; fulfilled, never rejected, when that has ended, well or not. */
+  readonly warming: Promise<void> | undefined;
 }
 
 export interface Clusters {
@@ -28,6 +33,11 @@ export interface ClustersOptions {
   readonly createLive: (o: Pick<LiveClusterOptions, 'name'>) => LiveCluster;
   /** Its endpoints or its link have changed, or it is gone. */
   readonly onChange: (cluster: Cluster) => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly dns: Dns;
+  /** How a question for the endpoints of a cluster ended; `reason` when there is no good answer, and those of before stay. */
+  readonly onDnsAnswer: (o: { readonly cluster: string; readonly reason: string | undefined }) => void;
 }
 
 interface Held {
@@ -36,31 +46,74 @@ interface Held {
   live: LiveCluster;
   link: ClusterLink;
   isGone: boolean;
+  warming: Promise<void> | undefined;
+  settings: ClusterSettings;
+  /** Where its endpoints come from when DNS knows them. */
+  watch: { readonly question: DnsQuestion; readonly dns: DnsEndpoints; levels: Levels } | undefined;
 }
 
 interface Prepared {
   readonly routed: RoutedCluster;
   readonly link: ClusterLink;
-  readonly endpoints: readonly Endpoint[];
+  readonly endpoints: readonly Endpoint[] | DnsQuestion;
 }
 
 export function createClusters(o: ClustersOptions): Clusters {
   const held = new Map<string, Held>();
 
   const putInForce = ({ routed, link, endpoints }: Prepared): void => {
-    let cluster = held.get(routed.name);
+    const { name, id, entry: settings = {} } = routed;
+    let cluster = held.get(name);
     if (!cluster) {
-      cluster = { name: routed.name, id: routed.id, live: o.createLive({ name: routed.name }), link, isGone: false };
-      held.set(routed.name, cluster);
+      const live = o.createLive({ name });
+      cluster = { name, id, live, link, isGone: false, warming: undefined, settings, watch: undefined };
+      held.set(name, cluster);
     }
-    cluster.id = routed.id;
+    cluster.id = id;
+    cluster.settings = settings;
     if (!isSame(cluster.link, link)) cluster.link = link;
-    cluster.live.update({ settings: routed.entry ?? {}, endpoints });
+    if ('type' in endpoints) return ask(cluster, endpoints);
+    stopAsking(cluster);
+    use(cluster, endpoints);
+  };
+  const use = (cluster: Held, endpoints: readonly Endpoint[]): void => {
+    cluster.live.update({ settings: cluster.settings, endpoints });
     o.onChange(cluster);
+  };
+  const ask = (cluster: Held, question: DnsQuestion): void => {
+    const { watch } = cluster;
+    if (watch && isSame(watch.question, question)) return use(cluster, cluster.live.endpoints);
+    const isAsked = watch && isSame({ ...watch.question, refreshMs: 0 }, { ...question, refreshMs: 0 });
+    stopAsking(cluster);
+    use(cluster, isAsked ? cluster.live.endpoints : []);
+    const { dns, clock, random } = o;
+    const asking = watchDns({
+      ...question,
+      dns,
+      clock,
+      random,
+      onLevels(levels) {
+        next.levels = levels;
+        use(cluster, levels[0] ?? []);
+      },
+      onAnswer: (reason) => o.onDnsAnswer({ cluster: cluster.name, reason }),
+    });
+    const next: NonNullable<Held['watch']> = { question, dns: asking, levels: [] };
+    cluster.watch = next;
+    const warming = asking.asked.then(() => {
+      if (cluster.warming === warming) cluster.warming = undefined;
+    });
+    cluster.warming = warming;
+  };
+  const stopAsking = (cluster: Held): void => {
+    cluster.watch?.dns.close();
+    cluster.watch = undefined;
+    cluster.warming = undefined;
   };
   const remove = (cluster: Held): void => {
     held.delete(cluster.name);
     cluster.isGone = true;
+    stopAsking(cluster);
     o.onChange(cluster);
   };
 
@@ -100,49 +153,7 @@ export function clustersOf(o: {
   return all;
 }
 
-function endpointsOf(o: {
-  routed: RoutedCluster;
-  link: ClusterLink;
-  clusters: ReadonlyMap<string, RoutedCluster>;
-}): readonly Endpoint[] {
-  const { routed, link, clusters } = o;
-  if (link.kind === 'mesh') {
-    const service = routed.service ?? serviceOf(clusters, link.expect.uri);
-    return service ? enrolled(service) : [];
-  }
-  const { endpoints } = routed.entry!;
-  return typeof endpoints !== 'string' && 'static' in endpoints ? staticEndpoints(routed.name, endpoints.static) : [];
-}
-
-function serviceOf(clusters: ReadonlyMap<string, RoutedCluster>, id: string): ServiceEntry | undefined {
-  for (const { service } of clusters.values()) if (service?.id === id) return service;
-  return undefined;
-}
-
-/** An address that makes no sense is only left out: it is the word of one instance, which must not keep its callers from the next policy or ban. */
-function enrolled({ endpoints }: ServiceEntry): readonly Endpoint[] {
-  return endpoints.flatMap(({ address, instance, labels, weight = 1, zone, unhealthy }) => {
-    const place = parseHostPort(address);
-    return place ? [{ ...place, address, instance, labels, weight, zone, isUnhealthy: unhealthy === true }] : [];
-  });
-}
-
-function staticEndpoints(
-  cluster: string,
-  given: Extract<ClusterEntry['endpoints'], { static: unknown }>['static'],
-): readonly Endpoint[] {
-  const found = new Map<string, Endpoint>();
-  for (const one of given) {
-    const { address: written, weight = 1, zone, labels = {} } = typeof one === 'string' ? { address: one } : one;
-    const place = parseHostPort(written);
-    if (!place || place.port === 0) throw new TypeError(`the cluster ${cluster} has the address ${written}`);
-    const address = formatHostPort(place);
-    found.set(address, { ...place, address, instance: address, labels, weight, zone, isUnhealthy: false });
-  }
-  return [...found.values()];
-}
-
 /** Both are plain data, made with their keys in one order. */
-function isSame(one: ClusterLink, other: ClusterLink): boolean {
+function isSame(one: ClusterLink | DnsQuestion, other: ClusterLink | DnsQuestion): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }

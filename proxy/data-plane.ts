@@ -16,6 +16,8 @@ import { clustersOf, createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { type LinkProtocol, linkProtocols } from './dial.ts';
+import { createDns } from './discovery/dns.ts';
+import { createDnsNotes } from './discovery/dns-notes.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
@@ -107,6 +109,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   const nextId = createIds({ random: o.random, now: clock.now() });
   const turn = createTurn();
   const balancer = createBalancer({ monotonic, random: o.random });
+  const dns = createDns({ servers: o.nameServers });
   const upstreams = createUpstreams({
     app: o.app,
     limits,
@@ -117,7 +120,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     nextId,
     credentials: () => credentials,
     bans: () => view?.bans ?? noBans,
-    lookup: createLookup({ clock, ...(o.nameServers && { servers: o.nameServers }) }),
+    lookup: createLookup({ clock, dns }),
     trust: createExternalTrust({ folder: o.clientCertificates }),
     onLimit: metrics.limit,
     onConnectFailed: metrics.connectFailed,
@@ -126,6 +129,10 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   const clusters = createClusters({
     createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: undefined }),
     onChange: upstreams.changed,
+    clock,
+    random: o.random,
+    dns,
+    onDnsAnswer: createDnsNotes({ log, metrics: o.metrics }),
   });
   const plane: Plane = {
     app: o.app,

@@ -7,6 +7,7 @@ import type { Snapshot } from '#wire';
 import { parseAuthority } from '../../proxy/authority.ts';
 import { type Clusters, clustersOf, createClusters } from '../../proxy/clusters.ts';
 import { createTurn } from '../../proxy/connection.ts';
+import { createDns } from '../../proxy/discovery/dns.ts';
 import { type Downstream, Exchange, type ResponseHead } from '../../proxy/exchange.ts';
 import { createExternalTrust } from '../../proxy/external-trust.ts';
 import { defaultLimits, type Limits } from '../../proxy/limits.ts';
@@ -26,6 +27,8 @@ export interface ClusterCaller {
   readonly upstreams: Upstreams;
   readonly live: LiveConnections;
   readonly failures: string[];
+  /** Why each question for endpoints had no good answer, or that it had one. */
+  readonly answers: readonly (string | undefined)[];
   configure(snapshot: Partial<Pick<Snapshot, 'clusters' | 'services'>>): void;
   /** One request to the first endpoint that is picked. Rejects with why it failed. */
   call(cluster: string, request?: Partial<RawHead>): Promise<Answer>;
@@ -38,6 +41,7 @@ export interface ClusterCallerOptions {
   readonly limits?: Partial<Limits>;
   readonly clientCertificates?: string;
   readonly nameServers?: readonly string[];
+  readonly hostsFile?: string;
 }
 
 export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller {
@@ -45,6 +49,8 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
   const limits = { ...defaultLimits, ...o.limits };
   const live = createLive({ clock, processBytes: limits.processBytes, onCut: () => undefined });
   const failures: string[] = [];
+  const dns = createDns({ servers: o.nameServers, questionMs: 100, ...(o.hostsFile && { hostsFile: o.hostsFile }) });
+  const answers: (string | undefined)[] = [];
   const upstreams = createUpstreams({
     app: { host: '127.0.0.1', port: 1, protocol: 'http' },
     limits,
@@ -55,7 +61,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     nextId: () => 'id',
     credentials: () => undefined,
     bans: () => ({ ids: new Set(), serials: new Set() }),
-    lookup: createLookup({ clock, ...(o.nameServers && { servers: o.nameServers }) }),
+    lookup: createLookup({ clock, dns }),
     trust: createExternalTrust({ folder: o.clientCertificates }),
     onLimit: () => undefined,
     onConnectFailed: (code) => failures.push(code),
@@ -65,6 +71,10 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     createLive: ({ name }) =>
       createLiveCluster({ name, monotonic: () => clock.monotonic(), random: Math.random, zone: undefined }),
     onChange: upstreams.changed,
+    clock,
+    random: Math.random,
+    dns,
+    onDnsAnswer: ({ reason }) => answers.push(reason),
   });
   onTestFinished(() => {
     clusters.close();
@@ -91,6 +101,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     upstreams,
     live,
     failures,
+    answers,
     configure: (snapshot) =>
       clusters.prepare({ clusters: clustersOf({ services: [], ...snapshot }), own: 'spiffe://example.org/web' })(),
     async call(name, request = {}) {
