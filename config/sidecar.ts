@@ -68,6 +68,22 @@ export const sidecarSettings = {
     }),
     { value: 'NAME=VALUE', flag: 'label' },
   ),
+  zone: optionalSetting(
+    s.string({
+      minLength: 1,
+      maxLength: 128,
+      description: 'where this instance runs, such as eu-1a: callers in the same zone choose it first',
+    }),
+    { value: 'NAME' },
+  ),
+  weight: optionalSetting(
+    s.integer({
+      minimum: 0,
+      maximum: 1_000,
+      description: 'the share of calls that this instance gets beside the others of its service; 1 for each by default',
+    }),
+    { value: 'N' },
+  ),
   drain: setting(
     s.string({
       pattern: durationPattern,

@@ -49,9 +49,9 @@ export function createParts(opened: Opened): Parts {
     snapshots.changed(what);
     watchers.refresh();
   };
-  const onPolicyChange = (): void => refresh('policy');
+  const onResourcesChange = (): void => refresh('resources');
   const resources = createResources({
-    ...{ store, clock, trustDomain, onChange: onPolicyChange },
+    ...{ store, clock, trustDomain, onChange: onResourcesChange },
     services: () => namesOfServices(authority, clock.now()),
   });
   let isReady = false;
@@ -61,7 +61,8 @@ export function createParts(opened: Opened): Parts {
   });
   const snapshots = createSnapshots({
     policy: () => resources.policy,
-    scope: (set, service) => scopePolicySet(set, parseSpiffeId(service)),
+    traffic: () => resources.traffic,
+    scope: (set, service, also) => scopePolicySet(set, parseSpiffeId(service), also),
     registry,
     bundle: () => {
       const bundle = authority.bundle();

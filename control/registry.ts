@@ -25,7 +25,7 @@ export interface Registry {
   renewed(o: { instance: string; service: string; notAfter: number }): void;
   /** Takes a report and renews the lease; never fails because of the disk. */
   reported(o: { instance: string; service: string; notAfter: number; report: ProxyReport }): void;
-  /** Whether taking this report would tell callers something new of the instance; that it goes away does not count. */
+  /** Whether taking this report would tell callers something new of the instance; that it goes away or is unhealthy does not count. */
   isNews(o: { instance: string; report: ProxyReport }): boolean;
   /** Takes an instance out of discovery until it reports again. */
   leave(instance: string): void;
@@ -61,7 +61,9 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
     const isStored =
       before?.notAfter === next.notAfter && before.gone === next.gone && before.facts === next.facts && !!before;
     if (!isStored) unsaved.add(next.instance);
-    if (before?.gone !== next.gone || before.facts !== next.facts) onChange(next.service);
+    const isNews =
+      before?.gone !== next.gone || before.facts !== next.facts || isUnhealthy(before) !== isUnhealthy(next);
+    if (isNews) onChange(next.service);
   };
   const drop = ({ instance, service }: Instance): void => {
     instances.delete(instance);
@@ -100,7 +102,7 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
         .flatMap((name) => instances.get(name) ?? [])
         .filter(({ gone, facts }) => !gone && facts);
       return {
-        endpoints: live.map(({ instance, facts }) => ({ instance, address: facts!.advertise, labels: facts!.labels })),
+        endpoints: live.map(endpointOf),
         ports: [...new Set(live.flatMap(({ facts }) => facts!.appPort ?? []))].sort((a, b) => a - b),
       };
     },
@@ -119,10 +121,12 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
       const now = { seenAt: clock.now(), leaseUntil: lease(), gone: report.state !== 'serving' };
       put({ ...known, ...now, facts, notAfter, report });
     },
-    isNews({ instance, report: { facts, state } }) {
+    isNews({ instance, report }) {
+      const { facts, state } = report;
       const known = instances.get(instance);
       if (facts !== undefined && !isSame(facts, known?.facts)) return true;
-      return state === 'serving' && known?.gone !== false;
+      if (state !== 'serving') return false;
+      return known?.gone !== false || (isUnhealthy(known) && !isUnhealthy({ report }));
     },
     leave(instance) {
       const known = instances.get(instance);
@@ -149,6 +153,22 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
       }
     },
   };
+}
+
+function endpointOf({ instance, facts, report }: Instance): Endpoint {
+  const { advertise, labels, zone, weight } = facts!;
+  return {
+    instance,
+    address: advertise,
+    labels,
+    ...(zone === undefined ? {} : { zone }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(isUnhealthy({ report }) ? { unhealthy: true } : {}),
+  };
+}
+
+function isUnhealthy({ report }: Pick<Instance, 'report'>): boolean {
+  return report?.health === 'unhealthy';
 }
 
 function isSame(one: InstanceFacts, other: InstanceFacts | undefined): boolean {

@@ -7,14 +7,17 @@ import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { buildPolicySet, compileProgram, validateResources } from '#policy';
 import { problemsOfProofs, proveAssertions } from '#policy/tools';
-import { buildTraffic, compileRoutes, validateTraffic } from '#routing';
+import { buildTraffic, compileRoutes, type Traffic, validateTraffic } from '#routing';
 import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
 import { fail } from './errors.ts';
 import type { Store } from './store.ts';
+import { clustersOf } from './traffic.ts';
 
 export interface Resources {
   /** The policy in force. */
   readonly policy: PolicySet;
+  /** The clusters and virtual services in force. */
+  readonly traffic: Traffic;
   list(filter?: { readonly kind?: string | undefined; readonly name?: string | undefined }): LocatedResource[];
   /** Throws RESOURCE_INVALID with every problem; with `dryRun` nothing is changed. */
   apply(request: Pick<ApplyRequest, 'resources' | 'dryRun'>, by: string): ApplyReply;
@@ -33,40 +36,40 @@ export interface ResourcesOptions {
   readonly onChange: () => void;
 }
 
+interface InForce {
+  readonly policy: PolicySet;
+  readonly traffic: Traffic;
+}
+
 type Given = ApplyRequest['resources'][number];
 type Kind = keyof typeof resourceSchemas;
 
 /** Throws RESOURCE_INVALID when what is stored no longer makes a policy: proxies then keep what they have. */
 export function createResources({ store, clock, trustDomain, services, onChange }: ResourcesOptions): Resources {
   let resources = byKey(store.resources());
-  let policy = compose(resources, store.counter('policy'));
+  let inForce = compose(resources, store.counter('policy'));
 
   /** What is in force already stays so, whatever became of the services that it names. */
-  function compose(
-    all: ReadonlyMap<string, LocatedResource>,
-    revision: number,
-    known?: ReadonlySet<string>,
-  ): PolicySet {
+  function compose(all: ReadonlyMap<string, LocatedResource>, revision: number, known?: ReadonlySet<string>): InForce {
     const list = [...all.values()];
     refuseProblems([...validateResources(list), ...validateTraffic(list, { trustDomain, services: known })]);
-    const set = buildPolicySet({ resources: list, trustDomain, revision });
-    refuseProblems(problemsOfProofs(proveAssertions({ resources: list, set, trustDomain })));
-    return set;
+    const policy = buildPolicySet({ resources: list, trustDomain, revision });
+    refuseProblems(problemsOfProofs(proveAssertions({ resources: list, set: policy, trustDomain })));
+    return { policy, traffic: buildTraffic({ resources: list, trustDomain }) };
   }
-  /** What may become the policy: proxies refuse a set whole, so one rule that they cannot enforce would hold back all the others. */
-  function build(all: ReadonlyMap<string, LocatedResource>, revision: number): PolicySet {
-    const set = compose(all, revision, services());
+  /** What may come into force: proxies refuse a snapshot whole, so one rule or route that they cannot take would hold back all the others. */
+  function build(all: ReadonlyMap<string, LocatedResource>): InForce {
+    const known = new Set([...services(), ...servicesLedTo(inForce.traffic)]);
+    const candidate = compose(all, inForce.policy.revision, known);
     refuseProblems([
-      ...problemsOf(() => compileProgram(set)),
-      ...problemsOf(() =>
-        compileRoutes({ ...buildTraffic({ resources: [...all.values()], trustDomain }), services: [] }),
-      ),
+      ...problemsOf(() => compileProgram(candidate.policy)),
+      ...problemsOf(() => compileRoutes({ ...candidate.traffic, services: [] })),
     ]);
-    return set;
+    return candidate;
   }
   const commit = (change: {
     next: ReadonlyMap<string, LocatedResource>;
-    candidate: PolicySet;
+    candidate: InForce;
     put: readonly LocatedResource[];
     remove: readonly { kind: string; name: string }[];
     by: string;
@@ -74,14 +77,17 @@ export function createResources({ store, clock, trustDomain, services, onChange 
     const { put, remove, by, next, candidate } = change;
     const revision = store.changeResources({ put, remove, by, now: clock.now(), all: [...next.values()] });
     resources = new Map(next);
-    policy = { ...candidate, revision };
+    inForce = { ...candidate, policy: { ...candidate.policy, revision } };
     onChange();
     return revision;
   };
 
   return {
     get policy() {
-      return policy;
+      return inForce.policy;
+    },
+    get traffic() {
+      return inForce.traffic;
     },
     list: ({ kind, name } = {}) =>
       [...resources.values()].filter(
@@ -101,8 +107,8 @@ export function createResources({ store, clock, trustDomain, services, onChange 
         const change = before === undefined ? 'created' : isSame ? 'unchanged' : 'updated';
         return { kind: one.resource.kind, name: one.resource.name, change } as const;
       });
-      const candidate = build(next, policy.revision);
-      if (dryRun || put.length === 0) return { revision: policy.revision, changes };
+      const candidate = build(next);
+      if (dryRun || put.length === 0) return { revision: inForce.policy.revision, changes };
       return { revision: commit({ next, candidate, put, remove: [], by }), changes };
     },
     remove({ kind, name }, by) {
@@ -110,7 +116,7 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       if (!resources.has(key)) throw fail('RESOURCE_UNKNOWN', { kind, name });
       const next = new Map(resources);
       next.delete(key);
-      const candidate = build(next, policy.revision);
+      const candidate = build(next);
       const revision = commit({ next, candidate, put: [], remove: [{ kind, name }], by });
       return { revision, changes: [{ kind, name, change: 'deleted' }] };
     },
@@ -118,7 +124,7 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       const old = store.version(revision);
       if (!old) throw fail('VERSION_UNKNOWN', { revision });
       const next = byKey(old);
-      const candidate = build(next, policy.revision);
+      const candidate = build(next);
       const put = old.filter((one) => !isDeepStrictEqual(resources.get(keyOf(one.resource)), one));
       const gone = [...resources].filter(([key]) => !next.has(key)).map(([, { resource }]) => resource);
       const remove = gone.map(({ kind, name }) => ({ kind, name }));
@@ -129,7 +135,7 @@ export function createResources({ store, clock, trustDomain, services, onChange 
         }),
         ...remove.map((one) => ({ ...one, change: 'deleted' as const })),
       ];
-      if (dryRun || changes.length === 0) return { revision: policy.revision, changes };
+      if (dryRun || changes.length === 0) return { revision: inForce.policy.revision, changes };
       return { revision: commit({ next, candidate, put, remove, by }), changes };
     },
   };
@@ -189,6 +195,12 @@ function problemsOf(compile: () => unknown): Problem[] {
 function refuseProblems(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   throw fail('RESOURCE_INVALID', { count: problems.length }, { problems: problems.slice(0, 1_000) });
+}
+
+/** Services that routes in force lead to without a declared cluster: once there was one, or a token for it. */
+function servicesLedTo({ clusters, virtualServices }: Traffic): string[] {
+  const declared = new Set(clusters.map(({ name }) => name));
+  return virtualServices.flatMap(clustersOf).filter((name) => !declared.has(name));
 }
 
 function byKey(resources: readonly LocatedResource[]): Map<string, LocatedResource> {

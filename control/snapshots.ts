@@ -1,17 +1,23 @@
-// What the proxies of a service must hold now: rules scoped to it, the services it may call, bans, bundle. One text for each service, made
-// from cached parts; a new revision only when its content differs, so that nobody is woken by what does not concern them.
+// What the proxies of a service must hold now: rules scoped to it, the services, clusters and virtual services that its calls can lead to, bans, bundle.
+// One content for each service, made of shared parts; a new revision only when it differs, so that nobody is woken by what does not concern them.
 import { createHash } from 'node:crypto';
+import type { Traffic } from '#routing';
 import type { PolicySet, Snapshot } from '#wire';
 import { wireVersion } from '#wire';
+import { changeText } from './change.ts';
+import { createEntries, type Entry } from './entries.ts';
 import { hostOf } from './hosts.ts';
 import { expandReach, type Reach, reachOf } from './reach.ts';
 import type { Registry } from './registry.ts';
+import { createTrafficParts, type Piece, type TrafficParts } from './traffic.ts';
 
 /** The newest snapshot of one service. */
 export interface Content {
   readonly revision: number;
   /** The whole watch event, one line with its end. */
-  readonly line: string;
+  whole(): Buffer;
+  /** The watch event for who was sent the revision `from` before, when that is enough. */
+  readonly change: { readonly from: number; line(): Buffer } | undefined;
 }
 
 export interface Snapshots {
@@ -21,12 +27,14 @@ export interface Snapshots {
   /** Whether a proxy of this service that acknowledged `revision` holds the bundle of `sequence` or a later one. */
   holdsBundle(o: { readonly service: string; readonly revision: number; readonly sequence: bigint }): boolean;
   /** Drops what was derived from the old one. */
-  changed(what: 'policy' | 'bundle' | 'bans' | { readonly endpointsOf: string }): void;
+  changed(what: 'resources' | 'bundle' | 'bans' | { readonly endpointsOf: string }): void;
 }
 
 export interface SnapshotsOptions {
   readonly policy: () => PolicySet;
-  readonly scope: (set: PolicySet, service: string) => PolicySet;
+  readonly traffic: () => Traffic;
+  /** `also`: services whose calls it decides on as well. */
+  readonly scope: (set: PolicySet, service: string, also: readonly string[]) => PolicySet;
   readonly registry: Pick<Registry, 'endpoints' | 'services'>;
   readonly bundle: () => { readonly text: string; readonly sequence: bigint };
   readonly bans: () => Snapshot['bans'];
@@ -34,10 +42,33 @@ export interface SnapshotsOptions {
   readonly nextRevision: () => number;
 }
 
+interface Parts {
+  readonly urgent: string;
+  readonly policy: string;
+  readonly mesh: string | undefined;
+  readonly services: readonly Entry[];
+  readonly clusters: readonly Piece[];
+  readonly virtualServices: readonly Piece[];
+}
+
 interface Kept extends Content {
-  readonly body: string;
+  readonly parts: Parts;
   /** From which revision on this service has had each of the last bundles, oldest first. */
   readonly bundles: readonly { readonly sequence: bigint; readonly from: number }[];
+}
+
+/** What of the resources concerns one service; made again when they change, or when there are services that were not known. */
+interface Scoped {
+  readonly policy: string;
+  readonly reach: Reach;
+}
+
+/** Which parts a service's snapshot has. */
+interface Needed {
+  readonly ids: readonly string[];
+  readonly bare: ReadonlySet<string>;
+  readonly clusters: readonly Piece[];
+  readonly virtualServices: readonly Piece[];
 }
 
 const bundlesKept = 8;
@@ -45,56 +76,97 @@ const bundlesKept = 8;
 export function createSnapshots(options: SnapshotsOptions): Snapshots {
   const { policy, scope, registry, trustDomain, nextRevision } = options;
   const kept = new Map<string, Kept>();
-  const scoped = new Map<string, { readonly text: string; readonly reach: Reach }>();
-  const entries = new Map<string, string>();
+  /** Services whose content may be out of date. */
+  const stale = new Set<string>();
+  const scoped = new Map<string, Scoped>();
+  const needed = new Map<string, Needed>();
+  let enrolled: ReadonlySet<string> | undefined;
+  let traffic: TrafficParts | undefined;
+  let isTrafficStale = true;
   let shared: { readonly text: string; readonly sequence: bigint } | undefined;
+  let banned: ReadonlySet<string> | undefined;
 
-  const sharedPart = () => {
+  const entries = createEntries({
+    read(service) {
+      const own = `spiffe://${trustDomain}/`;
+      const hosts = service.startsWith(own) ? [hostOf(service.slice(own.length))] : [];
+      const { endpoints, ports } = registry.endpoints(service);
+      banned ??= new Set(options.bans().ids);
+      return { hosts, ports, endpoints: banned.has(service) ? [] : endpoints };
+    },
+  });
+  const urgentPart = () => {
     if (!shared) {
       const { text, sequence } = options.bundle();
       shared = { text: `"bundle":${JSON.stringify(text)},"bans":${JSON.stringify(options.bans())}`, sequence };
     }
     return shared;
   };
-  const policyPart = (service: string) => {
+  const trafficParts = (): TrafficParts => {
+    if (!traffic || isTrafficStale) traffic = createTrafficParts(options.traffic(), trustDomain, traffic);
+    isTrafficStale = false;
+    return traffic;
+  };
+  const scopeOf = (service: string): Scoped => {
     let part = scoped.get(service);
     if (!part) {
-      const set = scope(policy(), service);
-      const text = `"rules":${JSON.stringify(set.rules)},"groups":${JSON.stringify(set.groups)}${set.issuers ? `,"issuers":${JSON.stringify(set.issuers)}` : ''}${set.models ? `,"models":${JSON.stringify(set.models)}` : ''}`;
-      const digest = createHash('sha256').update(text).digest('base64url');
-      part = { text: `${text},"digest":"${digest}"`, reach: reachOf(set, service) };
+      const set = scope(policy(), service, trafficParts().behind(service));
+      part = { policy: policyText(set), reach: reachOf(set, service) };
       scoped.set(service, part);
     }
     return part;
   };
-  const entry = (service: string): string => {
-    let text = entries.get(service);
-    if (text === undefined) {
-      const own = `spiffe://${trustDomain}/`;
-      const hosts = service.startsWith(own) ? [hostOf(service.slice(own.length))] : [];
-      const { endpoints, ports } = registry.endpoints(service);
-      const isBanned = options.bans().ids.includes(service);
-      text = JSON.stringify({ id: service, hosts, ports, endpoints: isBanned ? [] : endpoints });
-      entries.set(service, text);
+  const needsOf = (service: string): Needed => {
+    let needs = needed.get(service);
+    if (!needs) {
+      const parts = trafficParts();
+      enrolled ??= new Set(registry.services());
+      const callable = expandReach(scopeOf(service).reach, new Set([...enrolled, ...parts.ids]));
+      const more = parts.needs({ own: service, callable: new Set(callable) });
+      const isOutside = (id: string): boolean => parts.isOutside(id) && !enrolled!.has(id);
+      const known = unambiguous(callable, enrolled).filter((id) => !isOutside(id));
+      needs = {
+        ids: [...new Set([...known, ...more.throughIds, ...more.bareIds])].sort(),
+        bare: new Set(more.bareIds),
+        clusters: more.clusters,
+        virtualServices: more.virtualServices,
+      };
+      needed.set(service, needs);
     }
-    return text;
+    return needs;
+  };
+  const partsOf = (service: string): Parts => {
+    const { ids, bare, clusters, virtualServices } = needsOf(service);
+    const services = ids.map((id) => (bare.has(id) ? entries.bare(id) : entries.of(id)));
+    const { mesh } = trafficParts();
+    return { urgent: urgentPart().text, policy: scopeOf(service).policy, mesh, services, clusters, virtualServices };
+  };
+  const staleAll = (): void => {
+    for (const service of kept.keys()) stale.add(service);
+  };
+  const forgetKnown = (): void => {
+    enrolled = undefined;
+    needed.clear();
+    staleAll();
   };
 
   return {
     refresh(service, above = 0) {
-      const { text, sequence } = sharedPart();
-      const rules = policyPart(service);
-      const services = unambiguous(expandReach(rules.reach, registry.services()), new Set(registry.services()));
-      const body = `${text},"services":[${services.map(entry).join(',')}],"policy":{${rules.text}`;
       const before = kept.get(service);
-      if (before && before.body === body && before.revision > above) return before;
+      const isAbove = before !== undefined && before.revision > above;
+      if (isAbove && !stale.has(service)) return before;
+      const parts = partsOf(service);
+      stale.delete(service);
+      if (isAbove && isSame(before.parts, parts)) return before;
       const revision = Math.max(nextRevision(), above + 1, (before?.revision ?? 0) + 1);
-      const head = `"version":${wireVersion},"revision":${revision},"service":${JSON.stringify(service)}`;
-      const line = `{"type":"snapshot","snapshot":{${head},${body},"revision":${policy().revision}}}}\n`;
+      const { sequence } = urgentPart();
       const bundles = before?.bundles ?? [];
       const isSameBundle = bundles.at(-1)?.sequence === sequence;
       const next: Kept = {
-        ...{ revision, line, body },
+        revision,
+        parts,
+        whole: wholeOf({ service, revision, policyRevision: policy().revision, parts }),
+        change: before && changeBetween(before, { revision, parts }),
         bundles: isSameBundle ? bundles : [...bundles, { sequence, from: revision }].slice(-bundlesKept),
       };
       kept.set(service, next);
@@ -106,13 +178,88 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       return first !== undefined && revision >= first.from;
     },
     changed(what) {
-      if (what === 'policy') scoped.clear();
-      else if (what === 'bundle' || what === 'bans') shared = undefined;
-      else entries.delete(what.endpointsOf);
-      // A banned service has no endpoints for anybody.
-      if (what === 'bans') entries.clear();
+      if (what === 'resources') {
+        scoped.clear();
+        isTrafficStale = true;
+        forgetKnown();
+      } else if (what === 'bundle' || what === 'bans') {
+        shared = undefined;
+        banned = undefined;
+        // A banned service has no endpoints for anybody.
+        if (what === 'bans') entries.stale();
+        staleAll();
+      } else {
+        entries.stale(what.endpointsOf);
+        // One that was not known may be what a pattern means.
+        if (enrolled && !enrolled.has(what.endpointsOf)) forgetKnown();
+        for (const [service, { ids }] of needed) if (ids.includes(what.endpointsOf)) stale.add(service);
+      }
     },
   };
+}
+
+function policyText({ rules, groups, issuers, models }: PolicySet): string {
+  const text = [
+    `"rules":${JSON.stringify(rules)},"groups":${JSON.stringify(groups)}`,
+    ...(issuers ? [`"issuers":${JSON.stringify(issuers)}`] : []),
+    ...(models ? [`"models":${JSON.stringify(models)}`] : []),
+  ].join();
+  return `${text},"digest":"${createHash('sha256').update(text).digest('base64url')}"`;
+}
+
+type Whole = { service: string; revision: number; policyRevision: number; parts: Parts };
+
+function wholeOf({ service, revision, policyRevision, parts }: Whole): () => Buffer {
+  const { urgent, policy, mesh, services, clusters, virtualServices } = parts;
+  const list = (all: readonly { readonly text: string }[]): string => all.map(({ text }) => text).join();
+  return shortLived(() =>
+    [
+      `{"type":"snapshot","snapshot":{"version":${wireVersion},"revision":${revision},"service":${JSON.stringify(service)}`,
+      urgent,
+      `"services":[${list(services)}],"clusters":[${list(clusters)}],"virtualServices":[${list(virtualServices)}]`,
+      ...(mesh === undefined ? [] : [`"mesh":${mesh}`]),
+      `"policy":{${policy},"revision":${policyRevision}}}}\n`,
+    ].join(),
+  );
+}
+
+function changeBetween(
+  { parts: before, revision: from }: Kept,
+  after: Pick<Kept, 'revision' | 'parts'>,
+): Kept['change'] {
+  const { revision, parts } = after;
+  if (before.urgent !== parts.urgent || before.policy !== parts.policy || before.mesh !== parts.mesh) return undefined;
+  const head = `{"type":"change","change":{"from":${from},"revision":${revision}`;
+  return { from, line: shortLived(() => `${head}${changeText(before, parts)}}}\n`) };
+}
+
+/** Made when somebody asks and soon let go: all listeners of a service ask in one go, and of many services none does. */
+function shortLived(make: () => string): () => Buffer {
+  let made: WeakRef<Buffer> | undefined;
+  return () => {
+    let line = made?.deref();
+    if (!line) {
+      line = Buffer.from(make());
+      made = new WeakRef(line);
+    }
+    return line;
+  };
+}
+
+/** Parts that did not change are the same objects. */
+function isSame(one: Parts, other: Parts): boolean {
+  return (
+    one.urgent === other.urgent &&
+    one.policy === other.policy &&
+    one.mesh === other.mesh &&
+    isSameList(one.services, other.services) &&
+    isSameList(one.clusters, other.clusters) &&
+    isSameList(one.virtualServices, other.virtualServices)
+  );
+}
+
+function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length === other.length && one.every((item, index) => item === other[index]);
 }
 
 /** A name that policies made up never takes the host of a service that is enrolled; of two made-up ones the first keeps it. */

@@ -16,6 +16,8 @@ export interface Watchers {
     readonly instance: string;
     readonly service: string;
     readonly held: number;
+    /** Whether it can be told what has changed instead of the whole. */
+    readonly takesChanges: boolean;
     readonly start: () => ServerResponse;
   }): void;
   /** Something changed: every listener whose content differs gets its new snapshot in this turn of the event loop, or the next ones. */
@@ -43,6 +45,8 @@ interface Watcher {
   readonly instance: string;
   readonly service: string;
   readonly raw: ServerResponse;
+  readonly takesChanges: boolean;
+  /** The revision that it has been sent; 0 while there is none. */
   sent: number;
   /** Monotonic time since which it takes nothing; `undefined` while it does. */
   stalledSince: number | undefined;
@@ -57,25 +61,40 @@ const farthestAheadMs = 366 * 86_400_000;
 
 export function createWatchers({ snapshots, clock, log, limit, stalledMs }: WatchersOptions): Watchers {
   const watchers = new Map<string, Watcher>();
+  /** Those of one service are sent the same, one after the other. */
+  const byService = new Map<string, Set<Watcher>>();
   let pass: 'none' | 'waiting' | 'running' = 'none';
   let isStale = false;
   let isClosed = false;
   let disarm = (): void => undefined;
 
-  const write = (watcher: Watcher, text: string): void => {
+  const write = (watcher: Watcher, line: Buffer): void => {
     if (watcher.raw.writableEnded || watcher.raw.destroyed) return;
-    if (!watcher.raw.write(text)) watcher.stalledSince ??= clock.monotonic();
+    if (!watcher.raw.write(line)) watcher.stalledSince ??= clock.monotonic();
   };
-  const send = (watcher: Watcher, event: WatchEvent): void => write(watcher, `${JSON.stringify(event)}\n`);
+  const send = (watcher: Watcher, event: WatchEvent): void => write(watcher, Buffer.from(`${JSON.stringify(event)}\n`));
   const sendNewest = (watcher: Watcher): void => {
     if (watcher.stalledSince !== undefined) return;
     const content = snapshots.current(watcher.service);
     if (!content || content.revision === watcher.sent) return;
+    const isNext = watcher.takesChanges && watcher.sent !== 0 && watcher.sent === content.change?.from;
     watcher.sent = content.revision;
-    write(watcher, content.line);
+    write(watcher, isNext ? content.change!.line() : content.whole());
+  };
+  const add = (watcher: Watcher): void => {
+    watchers.set(watcher.instance, watcher);
+    const others = byService.get(watcher.service);
+    if (others) others.add(watcher);
+    else byService.set(watcher.service, new Set([watcher]));
+  };
+  const remove = (watcher: Watcher): void => {
+    if (watchers.get(watcher.instance) === watcher) watchers.delete(watcher.instance);
+    const others = byService.get(watcher.service);
+    others?.delete(watcher);
+    if (others?.size === 0) byService.delete(watcher.service);
   };
   const end = (watcher: Watcher): void => {
-    if (watchers.get(watcher.instance) === watcher) watchers.delete(watcher.instance);
+    remove(watcher);
     // What nobody reads must not wait here for as long as the connection lives.
     if (watcher.stalledSince === undefined) watcher.raw.end();
     else watcher.raw.destroy();
@@ -106,7 +125,7 @@ export function createWatchers({ snapshots, clock, log, limit, stalledMs }: Watc
   };
   const startPass = (): void => {
     pass = 'running';
-    runPass([...watchers.values()][Symbol.iterator](), new Set());
+    runPass([...byService.values()].flatMap((some) => [...some])[Symbol.iterator](), new Set());
   };
   const pingAll = (): void => {
     disarm = clock.after(watchPingMs, pingAll);
@@ -119,7 +138,7 @@ export function createWatchers({ snapshots, clock, log, limit, stalledMs }: Watc
   pingAll();
 
   return {
-    open({ instance, service, held, start }) {
+    open({ instance, service, held, takesChanges, start }) {
       const older = watchers.get(instance);
       if (!older && watchers.size >= limit) throw fail('WATCH_FULL', { limit });
       const isPlausible = held <= clock.now() + farthestAheadMs;
@@ -130,15 +149,13 @@ export function createWatchers({ snapshots, clock, log, limit, stalledMs }: Watc
       }
       const raw = start();
       if (older) end(older);
-      const watcher: Watcher = { instance, service, raw, sent: 0, stalledSince: undefined };
-      watchers.set(instance, watcher);
+      const watcher: Watcher = { instance, service, raw, takesChanges, sent: 0, stalledSince: undefined };
+      add(watcher);
       raw.on('drain', () => {
         watcher.stalledSince = undefined;
         sendNewest(watcher);
       });
-      raw.once('close', () => {
-        if (watchers.get(instance) === watcher) watchers.delete(instance);
-      });
+      raw.once('close', () => remove(watcher));
       raw.on('error', () => raw.destroy());
       raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
       sendNewest(watcher);

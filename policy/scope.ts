@@ -4,9 +4,11 @@ import type { SpiffeId } from '#spiffe';
 import type { CasbinModel, PolicySet } from '#wire';
 import { basesOf } from './source.ts';
 
-export function scopePolicySet(set: PolicySet, service: SpiffeId): PolicySet {
+/** `also`: SPIFFE IDs of services for which its proxies decide too, being the only way to them. */
+export function scopePolicySet(set: PolicySet, service: SpiffeId, also: readonly string[] = []): PolicySet {
   const groups = new Map(Object.entries(set.groups));
-  const direct = new Set(['*', service.uri, ...basesOf(service.uri).map((base) => `${base}/**`)]);
+  const own = [service.uri, ...also];
+  const direct = new Set(['*', ...own, ...own.flatMap((id) => basesOf(id).map((base) => `${base}/**`))]);
   const memberOf = new Set<string>();
   for (const [name, members] of groups) {
     if (members.some((member) => direct.has(member))) memberOf.add(`group:${name}`);

@@ -47,6 +47,9 @@ export interface SidecarConfig {
   readonly unsafeAdminNonLoopback?: boolean;
   readonly metrics: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Where it runs, and its share beside the other instances of the service: told to callers. */
+  readonly zone?: string;
+  readonly weight?: number;
   /** The longest that running exchanges may go on after `close`. */
   readonly drainMs: number;
   readonly limits?: DataPlaneOptions['limits'];
@@ -115,6 +118,8 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     advertise: config.advertise ?? advertised(bound, networkInterfaces),
     appPort: listen.app.port,
     labels: config.labels,
+    ...(config.zone === undefined ? {} : { zone: config.zone }),
+    ...(config.weight === undefined ? {} : { weight: config.weight }),
     version,
   });
 
@@ -206,6 +211,11 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     onSnapshot: (value) => {
       if (snapshots.take(value)) configured.abort();
       keepSoon();
+    },
+    onChange: (value) => {
+      const isTaken = snapshots.takeChange(value);
+      if (isTaken) keepSoon();
+      return isTaken;
     },
     onRenew: () => renewal.renewSoon(),
     onLook(event) {

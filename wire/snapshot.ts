@@ -1,5 +1,5 @@
 // What a proxy holds: one full snapshot, scoped to what its service needs. Pushed on the watch stream, kept on disk, acknowledged or refused.
-import { type Static, s } from '#base/schema';
+import { type Schema, type Static, s } from '#base/schema';
 import { clusterEntry } from './cluster.ts';
 import { instanceFacts } from './enrolment.ts';
 import type { LookEvent } from './look.ts';
@@ -103,16 +103,47 @@ export const snapshotSchema = s.object({
 });
 export type Snapshot = Static<typeof snapshotSchema>;
 
+/** What was put in place or changed, as it is now, and what is gone (by ID or name). */
+const changed = <T>(entry: Schema<T>) =>
+  s.object({ put: s.array(entry), gone: s.array(s.string({ maxLength: 2_048, description: 'by ID or name' })) });
+
+/**
+ * What a proxy must change in the snapshot of revision `from` to hold the one of `revision`; everything that is not here stays, policy, bans and bundle
+ * above all. It fits that very snapshot or none: a proxy that holds another one opens its stream again, and gets the whole.
+ */
+export const snapshotChange = s.object({
+  from: s.integer({ minimum: 1 }),
+  revision: s.integer({ minimum: 1 }),
+  services: s.optional(changed(serviceEntry)),
+  /** Of services that stay and of which nothing else has changed. */
+  endpoints: s.optional(
+    s.array(
+      s.object({
+        id: s.string({ maxLength: 2_048, description: 'SPIFFE ID of the service' }),
+        put: s.array(endpoint),
+        gone: s.array(s.string({ maxLength: 64, description: 'the instance' })),
+      }),
+    ),
+  ),
+  clusters: s.optional(changed(clusterEntry)),
+  virtualServices: s.optional(changed(virtualServiceEntry)),
+});
+export type SnapshotChange = Static<typeof snapshotChange>;
+
 /** POST /v1/proxy/watch over mTLS: the answer is a stream of `WatchEvent`, one JSON object a line, for as long as both live. */
 export const watchRequest = s.object({
   version: s.literal(wireVersion),
   /** The revision already held (0: none), so that the server can see a proxy that is ahead of it. */
   revision: s.integer({ minimum: 0 }),
+  /** Whether it understands changes; without it every event is a whole snapshot. */
+  changes: s.optional(s.boolean()),
 });
 export type WatchRequest = Static<typeof watchRequest>;
 
 export type WatchEvent =
   | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  /** Instead of a snapshot, when little has changed since the one before it on the same stream. */
+  | { readonly type: 'change'; readonly change: SnapshotChange }
   /** Every `watchPingMs`; a proxy that hears nothing for three of them reconnects. */
   | { readonly type: 'ping' }
   /** Renew now, whatever the certificate's age (a CA rotation or a changed lifetime). */

@@ -63,6 +63,8 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
     unsafeAdminNonLoopback: config.unsafeAdminNonLoopback,
     metrics: config.metrics,
     labels: config.labels ?? {},
+    ...(config.zone === undefined ? {} : { zone: config.zone }),
+    ...(config.weight === undefined ? {} : { weight: config.weight }),
     limits: config.limits ?? {},
     workers: config.workers,
     // The schema has refused whatever is no duration.

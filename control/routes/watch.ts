@@ -15,11 +15,12 @@ export function watchRoutes(app: App, { watchers, onOpened }: WatchRoutes): void
   app.post('/v1/proxy/watch', { config: { caller: 'proxy' } }, (request, reply) => {
     const { caller } = request;
     if (caller.kind !== 'proxy') throw fail('CALLER_ANONYMOUS');
-    const { revision } = readMessage(watchRequest, request.body);
+    const { revision, changes = false } = readMessage(watchRequest, request.body);
     watchers.open({
       instance: caller.instance,
       service: caller.svid.id.uri,
       held: revision,
+      takesChanges: changes,
       start: () => {
         reply.hijack();
         return reply.raw;

@@ -5,7 +5,8 @@ import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { check, isValid } from '#base/schema';
 import { parseBundle, type SpiffeId, type TrustBundle } from '#spiffe';
-import { type Snapshot, snapshotSchema, type UrgentPart, urgentSchema } from '#wire';
+import { type Snapshot, snapshotChange, snapshotSchema, type UrgentPart, urgentSchema } from '#wire';
+import { applyChange } from './change.ts';
 import type { SidecarFolder } from './disk.ts';
 import { fail } from './errors.ts';
 
@@ -26,6 +27,11 @@ export interface Snapshots {
   restore(): void;
   /** Takes a pushed snapshot, of any shape; true when it is in force on return. What takes longer is told by `onSettled`. Never throws. */
   take(value: unknown): boolean;
+  /**
+   * Takes what has changed since the snapshot before, of any shape, as `take` takes the snapshot that this makes. False when it makes none: it is for
+   * another one, or no change at all. Never throws.
+   */
+  takeChange(value: unknown): boolean;
   /** Makes what is in force durable, unless it is already. Never throws. */
   keep(): void;
 }
@@ -55,8 +61,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     labels: ['outcome'],
   });
   let current: Snapshot | undefined;
-  let currentText = '';
-  let keptText = '';
+  /** The newest that was sent, whatever became of it: what a change is a change of. */
+  let received: Snapshot | undefined;
+  let kept: Snapshot | undefined;
   let refused: Refusal | undefined;
   let newest = 0;
   /** The newest refused one, whose bans count also beside a policy that comes into force after it. */
@@ -67,42 +74,42 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     read: () => current?.revision ?? 0,
   });
 
-  const putInForce = (value: unknown): 'applied' | 'unchanged' | 'building' => {
-    const snapshot = assertSnapshot(value, service);
+  const read = (value: unknown): Snapshot => {
+    received = undefined;
+    received = assertSnapshot(value, service);
+    return received;
+  };
+  const putInForce = (snapshot: Snapshot): 'applied' | 'unchanged' | 'building' => {
     const refuse = (reason: string) => fail('SIDECAR_SNAPSHOT_REFUSED', { revision: snapshot.revision, reason });
     if (snapshot.revision < newest) throw refuse(`it is older than revision ${newest}, which is in force`);
-    const text = JSON.stringify(snapshot);
-    if (text === currentText) return 'unchanged';
+    if (isSame(snapshot, current)) return 'unchanged';
     const bundle = readBundle(snapshot, options.bundle(), refuse);
     const building = options.apply(snapshot);
     if (bundle !== options.bundle()) options.adoptBundle(bundle, snapshot.bundle);
     newest = snapshot.revision;
     if (!building) {
-      inForce(snapshot, text);
+      inForce(snapshot);
       return 'applied';
     }
-    if (current) {
-      current = { ...current, bundle: snapshot.bundle, bans: snapshot.bans };
-      currentText = JSON.stringify(current);
-    }
+    if (current) current = { ...current, bundle: snapshot.bundle, bans: snapshot.bans };
     void building.then(
       (isInForce) => {
         if (!isInForce) return;
-        inForce(snapshot, text);
+        inForce(snapshot);
         applied();
         if (revisionOf(refusedValue) > snapshot.revision) takeUrgent(refusedValue);
         options.onSettled?.();
       },
       (thrown: unknown) => {
-        refuseValue(value, thrown);
+        refuseValue(snapshot, thrown);
         options.onSettled?.();
       },
     );
     return 'building';
   };
 
-  const inForce = (snapshot: Snapshot, text: string): void => {
-    [current, currentText] = [snapshot, text];
+  const inForce = (snapshot: Snapshot): void => {
+    current = snapshot;
     if (refused && refused.revision <= snapshot.revision) [refused, refusedValue] = [undefined, undefined];
   };
   const applied = (): void => {
@@ -133,10 +140,10 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
         const next: Snapshot = { ...current, bundle, bans: urgent.bans };
         const held = options.bundle();
         const trusted = bundle === current.bundle ? held : readBundle(next, held, (reason) => new TypeError(reason));
-        const text = JSON.stringify(next);
         // Its policy is the one in force, or a build that runs for it already.
-        if (text !== currentText) void options.apply(next);
-        [current, currentText, newest] = [next, text, urgent.revision];
+        const isNew: boolean = !isSame(next, current);
+        if (isNew) void options.apply(next);
+        [current, newest] = [isNew ? next : current, urgent.revision];
         if (trusted !== held) options.adoptBundle(trusted, bundle);
         return log.info('the bans of the refused configuration are in force', { revision: urgent.revision });
       } catch (thrown) {
@@ -144,6 +151,17 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
           reason: messageOf(thrown),
         });
       }
+    }
+  };
+
+  const take = (value: unknown): boolean => {
+    try {
+      const outcome = putInForce(value === received ? received! : read(value));
+      if (outcome === 'applied') applied();
+      return outcome !== 'building';
+    } catch (thrown) {
+      refuseValue(value, thrown);
+      return false;
     }
   };
 
@@ -165,9 +183,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       if (!stored) return;
       try {
         if ('broken' in stored) throw new TypeError(stored.broken);
-        const outcome = putInForce(stored.value);
+        const outcome = putInForce(read(stored.value));
         if (outcome === 'building') return;
-        keptText = currentText;
+        kept = current;
         log.info('the configuration on disk is in force', { revision: current?.revision });
       } catch (thrown) {
         outcomes('broken').value++;
@@ -180,21 +198,20 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
         );
       }
     },
-    take(value) {
-      try {
-        const outcome = putInForce(value);
-        if (outcome === 'applied') applied();
-        return outcome !== 'building';
-      } catch (thrown) {
-        refuseValue(value, thrown);
-        return false;
-      }
+    take,
+    takeChange(value) {
+      if (!received || !isValid(snapshotChange, value)) return false;
+      const next = applyChange(received, value);
+      if (!next) return false;
+      received = next;
+      take(next);
+      return true;
     },
     keep() {
-      if (keptText === currentText) return;
+      if (!current || kept === current) return;
       try {
-        folder.writeSnapshot(currentText);
-        keptText = currentText;
+        folder.writeSnapshot(JSON.stringify(current));
+        kept = current;
       } catch (thrown) {
         // In force all the same: only a restart while the control plane is away would miss it.
         outcomes('unsaved').value++;
@@ -202,6 +219,11 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       }
     },
   };
+}
+
+/** Revisions first: only the same one sent again is worth a look at the rest. */
+function isSame(one: Snapshot, other: Snapshot | undefined): boolean {
+  return one === other || (one.revision === other?.revision && JSON.stringify(one) === JSON.stringify(other));
 }
 
 function assertSnapshot(value: unknown, service: SpiffeId): Snapshot {

@@ -27,6 +27,8 @@ export interface WatchOptions {
   /** The revision in force, told to the server on each opening. */
   readonly revision: () => number;
   readonly onSnapshot: (snapshot: unknown) => void;
+  /** What has changed since; false when it does not fit: the stream is opened again, which brings the whole. */
+  readonly onChange: (change: unknown) => boolean;
   readonly onRenew: () => void;
   /** An admin wants to see something of this proxy. */
   readonly onLook: (event: LookEvent) => void;
@@ -59,7 +61,7 @@ export function startWatch(options: WatchOptions): Watch {
 
   const listen = async (): Promise<void> => {
     reconnects.value++;
-    const body: WatchRequest = { version: wireVersion, revision: options.revision() };
+    const body: WatchRequest = { version: wireVersion, revision: options.revision(), changes: true };
     const request = { method: 'POST', path: '/v1/proxy/watch', body, silenceMs, signal: current.signal } as const;
     for await (const event of channel.stream(request)) {
       if (!connected) log.info('connected to the control plane');
@@ -70,16 +72,23 @@ export function startWatch(options: WatchOptions): Watch {
     }
   };
 
-  /** False when the server said that it is going. */
+  /** False when this stream is of no use any more. */
   const handle = (event: unknown): boolean => {
-    const { type, snapshot } = (event ?? {}) as { type?: unknown; snapshot?: unknown };
+    const { type, snapshot, change } = (event ?? {}) as { type?: unknown; snapshot?: unknown; change?: unknown };
     if (type === 'snapshot') options.onSnapshot(snapshot);
+    else if (type === 'change') return takeChange(change);
     else if (type === 'renew') options.onRenew();
     else if (type === 'goodbye') return false;
     else if (isValid(lookEvent, event)) options.onLook(event);
     else if (type !== 'ping')
       log.warn('the control plane sent an event that is not known here', { type: String(type) });
     return true;
+  };
+
+  const takeChange = (change: unknown): boolean => {
+    const isTaken = options.onChange(change);
+    if (!isTaken) log.warn('a change of the configuration does not fit the one held here; asking for the whole');
+    return isTaken;
   };
 
   const run = async (): Promise<void> => {

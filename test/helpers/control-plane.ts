@@ -214,11 +214,16 @@ export function askOnce(o: Ask & { readonly url: string; readonly bundle: TrustB
 }
 
 /** A stream of watch events that a test takes one by one; pings are passed over. */
-export function watch(proxy: Pick<MeshProxy, 'channel'>, revision = 0) {
+export function watch(proxy: Pick<MeshProxy, 'channel'>, revision = 0, changes = false) {
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   const events = proxy.channel
-    .stream({ method: 'POST', path: '/v1/proxy/watch', body: { version: 1, revision }, signal: stop.signal })
+    .stream({
+      method: 'POST',
+      path: '/v1/proxy/watch',
+      body: { version: 1, revision, ...(changes && { changes }) },
+      signal: stop.signal,
+    })
     [Symbol.asyncIterator]();
   return {
     stop: () => stop.abort(),

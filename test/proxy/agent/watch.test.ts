@@ -25,6 +25,7 @@ async function watching(clock: Clock = systemClock, silenceMs?: number) {
     metrics,
     revision: () => seen.length,
     onSnapshot: (snapshot) => void seen.push(snapshot),
+    onChange: (change) => seen.push(change) > 0 && change !== 'unfit',
     onRenew: () => void renewals++,
     onLook: () => undefined,
     ...(silenceMs === undefined ? {} : { silenceMs }),
@@ -81,6 +82,20 @@ test('K2: a control plane that flaps is knocked at with back-off and said once',
   expect(lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
   control.override.delete('/v1/proxy/watch');
   await until(() => watch.connected);
+});
+
+test('changes are handed on; one that does not fit is answered by asking for the whole', async () => {
+  const { control, seen, lines, opened } = await watching();
+  await until(() => seen.length === 1);
+  expect(opened()[0]?.body.changes).toBe(true);
+  control.push({ type: 'change', change: { from: 1, revision: 2 } });
+  await until(() => seen.length === 2);
+  expect(seen[1]).toEqual({ from: 1, revision: 2 });
+  expect(opened()).toHaveLength(1);
+  control.push({ type: 'change', change: 'unfit' });
+  await until(() => opened().length === 2);
+  await until(() => seen.length === 4);
+  expect(lines.filter(({ message }) => message.includes('does not fit'))).toHaveLength(1);
 });
 
 test('reopen replaces the stream at once', async () => {
