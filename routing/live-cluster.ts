@@ -77,12 +77,15 @@ export interface LiveClusterOptions {
   readonly onEjection?: (o: { readonly address: string; readonly why: string | undefined }) => void;
 }
 
+/** While many endpoints fail one after the other, all of them are looked at once in a while and not each time. */
+const manyMembers = 512;
+const manyMembersRestMs = 10;
+
 /** Knows no endpoint before its first `update`. */
 export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
   const { monotonic, random } = o;
   let members = new Map<string, Member>();
-  let endpoints: readonly Endpoint[] = [];
-  let hashOn: HashOn | undefined;
+  let given: Given | undefined;
   let balance: BalanceSettings = balanceSettings({});
   const breaker = new Breaker(breakerBounds({}));
   /** By subset; made when one is asked for. */
@@ -91,7 +94,6 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
   let version = 0;
   /** When standings have to be looked at again; 0: now. */
   let changesAt = Number.POSITIVE_INFINITY;
-  let isFirstUpdate = true;
   let panicPicks = 0;
 
   const announce = (member: Member, now: number): void => {
@@ -100,13 +102,16 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
     member.announced = why;
     o.onEjection?.({ address: member.address, why });
   };
+  /** A member that changed is looked at by itself; lists are made again for the next request, of many members only after a while. */
+  const changed = (member: Member, now: number): void => {
+    member.refresh(now);
+    announce(member, now);
+    changesAt = Math.min(changesAt, members.size > manyMembers ? now + manyMembersRestMs : now);
+  };
   const outliers = new Outliers({
     monotonic,
     members: () => members,
-    onChange(member, now) {
-      changesAt = 0;
-      announce(member, now);
-    },
+    onChange: changed,
   });
   const refresh = (now: number): void => {
     version++;
@@ -143,32 +148,34 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
   return {
     name: o.name,
     get hashOn() {
-      return hashOn;
+      return given?.settings.loadBalancing?.hashOn;
     },
     get bounds() {
       return breaker.bounds;
     },
     get endpoints() {
-      return endpoints;
+      return given?.endpoints ?? [];
     },
-    update(given) {
+    update(next) {
       const now = monotonic();
       const known = members;
       members = new Map();
-      for (const endpoint of given.endpoints) {
+      for (const endpoint of next.endpoints) {
         if (members.has(endpoint.address)) continue;
         const member = known.get(endpoint.address) ?? new Member(endpoint, now);
         member.endpoint = endpoint;
-        if (!isFirstUpdate && !known.has(endpoint.address)) member.warmingSince = now;
+        // What is there from the beginning may have been there for long.
+        if (given && !known.has(endpoint.address)) member.warmingSince = now;
         members.set(endpoint.address, member);
       }
-      isFirstUpdate = false;
-      endpoints = [...members.values()].map(({ endpoint }) => endpoint);
-      hashOn = given.settings.loadBalancing?.hashOn;
-      balance = balanceSettings(given.settings);
-      breaker.bounds = breakerBounds(given.settings);
-      outliers.bounds = outlierBounds(given.settings);
-      groups.clear();
+      const endpoints =
+        next.endpoints.length === members.size ? next.endpoints : [...members.values()].map(({ endpoint }) => endpoint);
+      const previous = given;
+      given = { settings: next.settings, endpoints };
+      balance = balanceSettings(next.settings);
+      breaker.bounds = breakerBounds(next.settings);
+      outliers.update(outlierBounds(next.settings));
+      if (!previous || !isMadeAlike(previous, given)) groups.clear();
       changesAt = 0;
     },
     pick({ subset, hash, tried }) {
@@ -201,7 +208,7 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
       const member = members.get(address);
       if (!member || member.isFailingChecks === !isHealthy) return;
       member.isFailingChecks = !isHealthy;
-      changesAt = 0;
+      changed(member, monotonic());
     },
     describe() {
       const now = monotonic();
@@ -228,4 +235,23 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
       };
     },
   };
+}
+
+type Given = Parameters<LiveCluster['update']>[0];
+
+/** Whether groups made for one may be kept for the other, whatever the health of endpoints. */
+function isMadeAlike(one: Given, other: Given): boolean {
+  if (one.endpoints.length !== other.endpoints.length) return false;
+  const balanceOf = ({ settings }: Given): string => JSON.stringify([settings.loadBalancing, settings.subsets]);
+  return (
+    balanceOf(one) === balanceOf(other) && one.endpoints.every((each, at) => isPlacedAlike(each, other.endpoints[at]!))
+  );
+}
+
+function isPlacedAlike(one: Endpoint, other: Endpoint): boolean {
+  if (one.address !== other.address || one.weight !== other.weight || one.zone !== other.zone) return false;
+  const names = Object.keys(one.labels);
+  return (
+    names.length === Object.keys(other.labels).length && names.every((name) => one.labels[name] === other.labels[name])
+  );
 }

@@ -5,7 +5,7 @@ export class Draw {
   readonly #aliases: Int32Array;
   readonly #random: () => number;
 
-  constructor(weights: readonly number[], random: () => number) {
+  constructor({ weights, random }: { weights: readonly number[]; random: () => number }) {
     const count = weights.length;
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     this.#random = random;

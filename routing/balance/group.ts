@@ -1,5 +1,6 @@
 // All the endpoints of a cluster or of one of its subsets, by how near they are: the own zone, the zones to fail over to, the others.
 // Envoy's priority levels: while enough of a level is healthy it gets everything, else the next ones get the difference.
+import { mix } from './hash.ts';
 import { type Asking, Level } from './level.ts';
 import type { Member } from './member.ts';
 import type { BalanceSettings } from './settings.ts';
@@ -50,24 +51,23 @@ export class Group {
 
   pick(asking: Asking): Member | undefined {
     const levels = this.#levels;
-    if (levels.length === 1) return levels[0]!.choose(asking) ?? this.#rest(asking, levels[0]!);
-    if (levels.length === 0) return undefined;
     let place = 0;
-    if (this.#shares[0]! < 1) {
-      const at = this.#random();
+    if (levels.length > 1 && this.#shares[0]! < 1) {
+      // A key stays on its level as long as the shares do.
+      const at = asking.hash === undefined ? this.#random() : mix(~asking.hash) / 4_294_967_296;
       while (place < levels.length - 1 && at >= this.#shares[place]!) place++;
     }
-    return levels[place]!.choose(asking) ?? this.#rest(asking, levels[place]!);
+    return levels[place]?.pick(asking) ?? this.#pickElsewhere(asking, place);
   }
 
   /** The level whose turn it was has none left. */
-  #rest(asking: Asking, spent: Level): Member | undefined {
-    for (const level of this.#levels) {
-      const member = level === spent ? undefined : level.choose(asking);
+  #pickElsewhere(asking: Asking, spent: number): Member | undefined {
+    for (const [place, level] of this.#levels.entries()) {
+      const member = place === spent ? undefined : level.pick(asking);
       if (member) return member;
     }
     for (const level of this.#levels) {
-      const member = level.chooseAside(asking);
+      const member = level.pickAside(asking);
       if (member) return member;
     }
     return undefined;

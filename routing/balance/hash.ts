@@ -13,6 +13,16 @@ export interface Hashable {
   readonly address: string;
 }
 
+/** A key that a table is asked for, and which members may have it. */
+export interface Sought {
+  /** 32 bits. */
+  readonly hash: number;
+  /** Of standings. */
+  readonly mask: number;
+  /** Addresses that may not. */
+  readonly tried: ReadonlySet<string>;
+}
+
 /** 32 bits; `undefined` when the request has nothing to be hashed on. */
 export function hashOf(hashOn: HashOn, asked: Hashable): number | undefined {
   const text = textOf(hashOn, asked);

@@ -18,6 +18,8 @@ const decayMs = 10_000;
 const assumedMs = 30;
 /** An answer that is a failure counts as one this slow, so that failing fast does not look like being fast. */
 const failureMs = 1_000;
+/** Streams and tunnels last as long as they are wanted, which says nothing of the endpoint. */
+const longestMs = 10_000;
 /** The share of its weight with which a new endpoint begins. */
 const leastWarmth = 0.1;
 
@@ -77,6 +79,11 @@ export class Member {
     if (before !== standings.healthy && this.standing === standings.healthy) this.warmingSince = now;
   }
 
+  /** Whether it has one of the standings of the mask and is not one of those that were tried. */
+  mayServe(mask: number, tried: ReadonlySet<string>): boolean {
+    return (mask & (1 << this.standing)) !== 0 && (tried.size === 0 || !tried.has(this.address));
+  }
+
   /** When its standing changes, or its share is full, if nothing else happens. */
   changesAfter(now: number, slowStartMs: number): number {
     let next = Number.POSITIVE_INFINITY;
@@ -93,7 +100,7 @@ export class Member {
   }
 
   observe(now: number, tookMs: number, isFailure: boolean): void {
-    const ms = isFailure ? Math.max(tookMs, failureMs) : tookMs;
+    const ms = Math.min(longestMs, isFailure ? Math.max(tookMs, failureMs) : tookMs);
     // A peak is believed at once, an improvement little by little.
     if (ms > this.#latencyMs) this.#latencyMs = ms;
     else {

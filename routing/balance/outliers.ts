@@ -18,15 +18,21 @@ export interface OutliersOptions {
 export class Outliers {
   #bounds: OutlierBounds | undefined;
   #lookAt = 0;
+  /** How many are ejected, and until when that is so unless one more is. */
+  #ejected = 0;
+  #countedUntil = 0;
   readonly #o: OutliersOptions;
 
   constructor(o: OutliersOptions) {
     this.#o = o;
   }
 
-  set bounds(bounds: OutlierBounds | undefined) {
+  /** Members may have changed too. */
+  update(bounds: OutlierBounds | undefined): void {
+    const now = this.#o.monotonic();
+    if (bounds && (!this.#bounds || this.#lookAt > now + bounds.intervalMs)) this.#lookAt = now + bounds.intervalMs;
     this.#bounds = bounds;
-    this.#lookAt = bounds ? this.#o.monotonic() + bounds.intervalMs : 0;
+    this.#countedUntil = 0;
   }
 
   heard(member: Member, outcome: Outcome, now: number): void {
@@ -35,7 +41,8 @@ export class Outliers {
     if (kind === 'connect-failed') this.#putAside(member, now);
     else if (kind === 'answered') this.#connected(member, now);
     const bounds = this.#bounds;
-    if (!bounds) return;
+    // What was on its way when it was ejected says nothing of how it will be when it is back.
+    if (!bounds || member.ejectedUntil > now) return;
     const status = statusOf(outcome);
     member.serverErrors = status >= 500 ? member.serverErrors + 1 : 0;
     member.gatewayErrors = status >= 502 && status <= 504 ? member.gatewayErrors + 1 : 0;
@@ -49,6 +56,8 @@ export class Outliers {
   }
 
   #putAside(member: Member, now: number): void {
+    // Others that were on their way say nothing new.
+    if (member.asideUntil > now) return;
     const ms = Math.min(longestAsideMs, firstAsideMs * 2 ** Math.min(member.connectFailures++, 16));
     member.asideUntil = now + ms;
     this.#o.onChange(member, now);
@@ -63,38 +72,47 @@ export class Outliers {
 
   #eject(member: Member, now: number, why: string): void {
     const bounds = this.#bounds!;
-    if (member.ejectedUntil > now) return;
-    const members = this.#o.members();
-    let ejected = 0;
-    for (const other of members.values()) if (other.ejectedUntil > now) ejected++;
-    if (ejected >= Math.max(1, Math.floor(bounds.maxEjected * members.size))) return;
-    member.ejections++;
+    const most = Math.max(1, Math.floor(bounds.maxEjected * this.#o.members().size));
+    if (this.#ejectedAt(now) >= most) return;
+    // Every interval that it was back for makes it shorter again.
+    const calm = Math.floor((now - member.ejectedUntil) / bounds.intervalMs);
+    member.ejections = Math.max(0, member.ejections - calm) + 1;
     member.ejectedUntil = now + Math.min(bounds.maxEjectionMs, bounds.baseEjectionMs * member.ejections);
+    this.#ejected++;
+    this.#countedUntil = Math.min(this.#countedUntil, member.ejectedUntil);
     member.ejectedWhy = why;
     member.serverErrors = 0;
     member.gatewayErrors = 0;
     this.#o.onChange(member, now);
   }
 
-  /** Once an interval: success rates against each other, and each good interval makes the next ejection shorter. */
-  #look(now: number, bounds: OutlierBounds): void {
-    const intervals = 1 + Math.floor((now - this.#lookAt) / bounds.intervalMs);
-    this.#lookAt += intervals * bounds.intervalMs;
-    const { successRate } = bounds;
-    const rated: Member[] = [];
-    for (const member of this.#o.members().values()) {
-      if (member.ejectedUntil <= now && member.ejections > 0)
-        member.ejections = Math.max(0, member.ejections - intervals);
-      if (successRate && member.ejectedUntil <= now && member.answered >= successRate.minRequests) rated.push(member);
+  #ejectedAt(now: number): number {
+    if (now < this.#countedUntil) return this.#ejected;
+    this.#ejected = 0;
+    this.#countedUntil = Number.POSITIVE_INFINITY;
+    for (const { ejectedUntil } of this.#o.members().values()) {
+      if (ejectedUntil <= now) continue;
+      this.#ejected++;
+      this.#countedUntil = Math.min(this.#countedUntil, ejectedUntil);
     }
-    if (successRate && rated.length >= successRate.minEndpoints) {
-      const rateOf = ({ succeeded, answered }: Member): number => succeeded / answered;
+    return this.#ejected;
+  }
+
+  /** Once an interval: success rates beside each other. */
+  #look(now: number, bounds: OutlierBounds): void {
+    this.#lookAt = now + bounds.intervalMs;
+    const { successRate } = bounds;
+    if (!successRate) return;
+    const rated: Member[] = [];
+    for (const member of this.#o.members().values())
+      if (member.ejectedUntil <= now && member.answered >= successRate.minRequests) rated.push(member);
+    if (rated.length >= successRate.minEndpoints) {
       const mean = rated.reduce((sum, member) => sum + rateOf(member), 0) / rated.length;
       const variance = rated.reduce((sum, member) => sum + (rateOf(member) - mean) ** 2, 0) / rated.length;
       const least = mean - successRate.stdevFactor * Math.sqrt(variance);
       for (const member of rated)
         if (rateOf(member) < least)
-          this.#eject(member, now, `success rate ${percent(rateOf(member))} beside ${percent(mean)}`);
+          this.#eject(member, now, `success rate ${percent(rateOf(member))} beside ${percent(mean)} of all`);
     }
     for (const member of this.#o.members().values()) {
       member.answered = 0;
@@ -111,6 +129,10 @@ export function statusOf(outcome: Outcome): number {
 }
 
 const grpcFailures: Readonly<Record<number, number>> = { 2: 500, 4: 504, 12: 501, 13: 500, 14: 503, 15: 500 };
+
+function rateOf({ succeeded, answered }: Member): number {
+  return succeeded / answered;
+}
 
 function percent(share: number): string {
   return `${Math.round(share * 1_000) / 10}%`;
