@@ -2,7 +2,6 @@
 // changed; what is known of a cluster and of endpoints that stay is kept over every change.
 import type { Clock } from '#base/clock';
 import type { ClusterSettings, Endpoint, LiveCluster, LiveClusterOptions, RoutedCluster } from '#routing';
-import type { ClusterEntry, ServiceEntry } from '#wire';
 import { type ClusterLink, linkOf } from './cluster-link.ts';
 import { endpointsOf } from './discovery/declared.ts';
 import type { Dns } from './discovery/dns.ts';
@@ -134,23 +133,6 @@ export function createClusters(o: ClustersOptions): Clusters {
       for (const cluster of [...held.values()]) remove(cluster);
     },
   };
-}
-
-/** The clusters of a snapshot: the declared ones, and one of its own name for each service. */
-export function clustersOf(o: {
-  readonly services: readonly ServiceEntry[];
-  readonly clusters?: readonly ClusterEntry[] | undefined;
-}): ReadonlyMap<string, RoutedCluster> {
-  const all = new Map<string, RoutedCluster>();
-  for (const service of o.services) {
-    const name = service.id.replace(/^spiffe:\/\/[^/]+\//, '');
-    all.set(name, { name, id: service.id, entry: undefined, service });
-  }
-  for (const entry of o.clusters ?? []) {
-    const service = entry.endpoints === 'enrolled' ? o.services.find(({ id }) => id === entry.id) : undefined;
-    all.set(entry.name, { name: entry.name, id: entry.id, entry, service });
-  }
-  return all;
 }
 
 /** Both are plain data, made with their keys in one order. */

@@ -37,6 +37,8 @@ export class Connection {
   readonly id: string;
   readonly socket: Socket;
   readonly remote: string;
+  /** The address of it alone. */
+  readonly remoteHost: string;
   handler: ConnectionHandler = idle;
   /** Monotonic milliseconds at which `handler.expired` is called; 0 is never. */
   deadline = 0;
@@ -61,7 +63,8 @@ export class Connection {
   constructor({ id, socket, turn, bufferBytes }: ConnectionOptions) {
     this.id = id;
     this.socket = socket;
-    this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    this.remoteHost = socket.remoteAddress ?? 'unknown';
+    this.remote = `${this.remoteHost}:${socket.remotePort ?? 0}`;
     this.#turn = turn;
     this.#bufferBytes = bufferBytes;
     socket.setNoDelay(true);

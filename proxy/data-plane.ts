@@ -6,13 +6,12 @@ import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
-import { createLiveCluster } from '#routing';
+import { compileRoutes, createLiveCluster, type Routes } from '#routing';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
-import type { PolicySet, Snapshot } from '#wire';
+import type { PolicySet, Snapshot, VirtualServiceEntry } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
-import { createBalancer } from './balance.ts';
-import { clustersOf, createClusters } from './clusters.ts';
+import { createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { type LinkProtocol, linkProtocols } from './dial.ts';
@@ -29,7 +28,7 @@ import { createLive } from './live.ts';
 import { createLookup } from './names.ts';
 import type { Plane, View } from './plane.ts';
 import type { Addresses, Ports } from './ports.ts';
-import { buildRoutes, type Routes } from './route.ts';
+import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
@@ -53,6 +52,8 @@ export interface DataPlaneOptions extends Ports {
   readonly clientCertificates?: string;
   /** Name servers as ADDRESS:PORT; those of the system by default. */
   readonly nameServers?: readonly string[];
+  /** Where it runs: endpoints of the same zone are preferred by clusters that say so. */
+  readonly zone?: string | undefined;
   /** Other threads of this process listen on the same ports. */
   readonly sharing?: ListenOptions['sharing'];
   /** The longest that running exchanges may go on after `drain`. */
@@ -108,7 +109,6 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   });
   const nextId = createIds({ random: o.random, now: clock.now() });
   const turn = createTurn();
-  const balancer = createBalancer({ monotonic, random: o.random });
   const dns = createDns({ servers: o.nameServers });
   const upstreams = createUpstreams({
     app: o.app,
@@ -127,7 +127,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
   const clusters = createClusters({
-    createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: undefined }),
+    createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
     onChange: upstreams.changed,
     clock,
     random: o.random,
@@ -144,7 +144,9 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     turn,
     upstreams,
     clusters,
-    balancer,
+    rateLimits: createRateLimits({ monotonic }),
+    keeping: { bytes: 0, most: limits.retryBytes, each: limits.retryBodyBytes },
+    random: o.random,
     places: createPlaces(limits.exchanges),
     nextId,
     parseAuthority: createAuthorityParser(),
@@ -249,9 +251,9 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       },
       exchanges: live.exchanges.size,
       pools: upstreams.pools,
-      ejected: balancer.ejected(),
       policyRevision: view?.program.revision,
-      services: view?.routes.destinations.map(({ id, hosts, endpoints }) => ({ id: id.uri, hosts, endpoints })),
+      virtualServices: view?.routes.virtualHosts.map(({ entry }) => entry),
+      clusters: [...clusters.all].map(({ name, id, link, live: { describe } }) => ({ name, id, link, ...describe() })),
       peers: [...live.all('inbound')]
         .slice(0, 1_000)
         .map(({ id, peer, remote, cutAt }) => ({ id, peer, remote, cutAt })),
@@ -266,7 +268,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
-      useClusters = clusters.prepare({ clusters: clustersOf(snapshot), own: identity!.id.uri });
+      useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -276,10 +278,6 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     policy = snapshot.policy;
     useClusters();
     if (contexts) useContexts(contexts);
-    balancer.keep(
-      new Set(next.routes.destinations.flatMap(({ endpoints }) => endpoints.map(({ address }) => address))),
-    );
-    upstreams.keep(next.routes.destinations);
     live.recheck();
     live.cutPeers((peer) => isBanned(next.bans, peer));
     if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
@@ -373,14 +371,21 @@ const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, routes?: Routes): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
+  const { service, services, clusters = [], virtualServices = [] } = snapshot;
+  routes ??= compileRoutes({ services, clusters, virtualServices });
   return {
     revision: snapshot.revision,
     bundle,
     program: program(),
     tokens: snapshot.policy.issuers && createTokenVerifier(snapshot.policy.issuers),
-    routes: routes ?? buildRoutes(snapshot.services),
+    routes,
+    isLimited: routes.virtualHosts.some(({ id, entry }) => id === service && hasLimits(entry)),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
   };
+}
+
+function hasLimits({ http = [] }: VirtualServiceEntry): boolean {
+  return http.some(({ rateLimit, maxBody }) => rateLimit !== undefined || maxBody !== undefined);
 }
 
 const namesOf = ({ roots }: TrustBundle): string[] => roots.map((der) => Buffer.from(der).toString('base64'));

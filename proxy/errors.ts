@@ -62,6 +62,11 @@ export const proxyErrors = {
   HTTP_TARGET_INVALID: { message: 'the request target is refused: {reason}', status: 400, retryable: false },
   HTTP_HEADER_REFUSED: { message: 'the header {name} is refused: {reason}', status: 400, retryable: false },
   HTTP_BODY_INVALID: { message: 'the request body is not valid HTTP: {reason}', status: 400, retryable: false },
+  HTTP_BODY_TOO_LARGE: {
+    message: 'the request body is larger than the {limit} bytes that the route takes',
+    status: 413,
+    retryable: false,
+  },
   HTTP_URI_TOO_LONG: { message: 'the request target is longer than {limit} bytes', status: 414, retryable: false },
   HTTP_HEAD_TOO_LARGE: { message: 'the request head is larger than {limit}', status: 431, retryable: false },
   HTTP_VERSION_UNSUPPORTED: { message: 'only HTTP/1.1 and HTTP/1.0 are spoken here', status: 505, retryable: false },
@@ -105,6 +110,17 @@ export const proxyErrors = {
     status: 403,
     retryable: false,
     exposed: 'access is denied',
+  },
+  ROUTE_UNMATCHED: {
+    message: 'no route of the virtual service {virtualService} matches {method} {path}',
+    hint: 'run: postern route {from} {url}',
+    status: 404,
+    retryable: false,
+  },
+  RATE_LIMITED: {
+    message: 'the route takes no more requests now; again in {seconds} s',
+    status: 429,
+    retryable: true,
   },
   SERVICE_WITHOUT_ENDPOINTS: {
     message: 'no instance of {service} is running',

@@ -57,9 +57,28 @@ export interface ExchangeOptions {
   readonly monotonic: () => number;
 }
 
+/**
+ * What a sending came to: `done`, the caller has its answer; `again`, the connection was gone before it could process anything, and the request may be
+ * sent once more; `rejected`, what was or was not answered is not for the caller.
+ */
+export type Sent = 'done' | 'again' | 'rejected';
+
+/** Bytes that are kept of request bodies, of all exchanges together, so that they can be sent again. */
+export interface Keeping {
+  bytes: number;
+  readonly most: number;
+  /** Of one body. */
+  readonly each: number;
+}
+
 export class Exchange {
+  /** As it was asked and decided on. */
   readonly head: RequestHead;
+  /** As it is sent on: the same, unless a route rewrites it. */
+  outgoing: RequestHead;
   readonly downstream: Downstream;
+  /** Get a copy of the request's body, as far as they take it. */
+  mirrors: readonly Exchange[] | undefined;
   status: number | undefined;
   bytesIn = 0;
   bytesOut = 0;
@@ -68,18 +87,31 @@ export class Exchange {
   answeredAt: number | undefined;
   /** Nothing more can be done for the caller. */
   isOver = false;
-  /** It has been sent twice already: no third time. */
+  /** It has been sent again for free already, which nobody grants twice. */
   isLastTry = false;
   /** Who answers stands outside the mesh: it cannot speak as a proxy. Said by whoever sends it there. */
   isFromOutside = false;
+  /** The other end said of the last sending that it has not looked at it. */
+  wasUntouched = false;
   /** Set by the hop while it runs: decides again and cuts when now denied. */
   recheck: (() => void) | undefined;
 
-  readonly #responseFields: ExchangeOptions['responseFields'];
+  /** The response's fields as the caller may see them. */
+  responseFields: ExchangeOptions['responseFields'];
+  /** Why the request's body is refused above so many bytes. */
+  bodyLimit: { readonly bytes: number; readonly fault: () => PosternError } | undefined;
   readonly #monotonic: () => number;
   #upstream: Upstream | undefined;
-  #settle: ((outcome: 'done' | 'again' | PosternError) => void) | undefined;
+  #settle: ((outcome: Sent | PosternError) => void) | undefined;
+  #judge: ((head: ResponseHead) => boolean) | undefined;
   #requestEnded: boolean;
+  #requestTrailers: FieldList = [];
+  /** What has been read of the body, while all of it is kept. */
+  #kept: Buffer[] | undefined;
+  #keptBytes = 0;
+  #keeping: Keeping | undefined;
+  #answer: FieldList | undefined;
+  #answerTrailers: FieldList | undefined;
   /** The tunnel that was asked for is there: both directions end by themselves, and the exchange with the second one. */
   #isTunnel = false;
   #responseEnded = false;
@@ -87,8 +119,9 @@ export class Exchange {
 
   constructor({ head, downstream, responseFields, monotonic }: ExchangeOptions) {
     this.head = head;
+    this.outgoing = head;
     this.downstream = downstream;
-    this.#responseFields = responseFields;
+    this.responseFields = responseFields;
     this.#monotonic = monotonic;
     this.#requestEnded = head.length === 0;
     this.startedAt = monotonic();
@@ -97,6 +130,11 @@ export class Exchange {
   /** Why it must not be sent on (any more), if so. */
   get stopped(): PosternError | undefined {
     return this.#fault ?? (this.isOver ? fail('DOWNSTREAM_CLOSED') : undefined);
+  }
+
+  /** What a gRPC answer came to; `undefined` when it says nothing (yet), as every other answer does. */
+  get grpcStatus(): number | undefined {
+    return grpcStatusOf(this.#answerTrailers) ?? grpcStatusOf(this.#answer);
   }
 
   get hasAnswered(): boolean {
@@ -108,31 +146,78 @@ export class Exchange {
    * (RFC 9113 section 8.7) or doing it twice does no harm (RFC 9110 section 9.2.2).
    */
   #isRepeatable(untouched: 'surely' | 'perhaps'): boolean {
+    return this.canSendAgain && (untouched === 'surely' || isIdempotent(this.head.method));
+  }
+
+  /** Whether all that has been read of the request is still there, and nothing has been answered. */
+  get canSendAgain(): boolean {
     return (
-      (this.head.length === 0 || this.head.tunnel !== undefined) &&
-      (untouched === 'surely' || repeatable.has(this.head.method))
+      !this.hasAnswered &&
+      !this.isOver &&
+      (this.head.length === 0 || this.head.tunnel !== undefined || this.bytesIn === 0 || this.#kept !== undefined)
     );
   }
 
+  /** Keeps the body as it comes, until the answer begins or it is too large, so that it can be sent again. */
+  keepBody(keeping: Keeping): void {
+    if (this.head.length === 0 || this.head.tunnel !== undefined || this.#keeping) return;
+    this.#keeping = keeping;
+    this.#kept = [];
+  }
+
   /**
-   * Sends the request to an upstream made by `start` and relays until the end. `again`: the upstream was gone before it could process
-   * anything, nothing has been answered, and the request may be sent once more. Rejects with why it failed.
+   * Sends the request to an upstream made by `start` and relays until the end. `judge` is shown the head of an answer before the caller is: true rejects it.
+   * Rejects with why it failed.
    */
-  relay(start: (exchange: Exchange) => Upstream): Promise<'done' | 'again'> {
+  relay(start: (exchange: Exchange) => Upstream, judge?: (head: ResponseHead) => boolean): Promise<Sent> {
     return new Promise((resolve, reject) => {
       const { stopped } = this;
       if (stopped) return reject(stopped);
+      // A part of its body is gone already, as when a copy could not keep up.
+      if (!this.canSendAgain) return reject(fail('DOWNSTREAM_CLOSED'));
       this.#settle = (outcome) => {
         this.#settle = undefined;
         this.#upstream = undefined;
+        if ((outcome === 'again' || outcome === 'rejected') && !this.#requestEnded) this.downstream.pauseRequest();
         if (typeof outcome === 'string') resolve(outcome);
         else reject(outcome);
       };
       this.isFromOutside = false;
+      this.#judge = judge;
       this.sentAt = this.#monotonic();
       this.#upstream = start(this);
+      this.#sendKept(this.#upstream);
       if (this.#mayResume) this.downstream.resumeRequest();
     });
+  }
+
+  /** Before an answer: this sending is of no use any more. Does nothing otherwise. */
+  giveUp(): void {
+    if (this.hasAnswered || !this.#settle) return;
+    this.#upstream?.abort();
+    this.#settle('rejected');
+  }
+
+  #sendKept(upstream: Upstream): void {
+    if (!this.#kept || (this.#kept.length === 0 && !this.#requestEnded)) return;
+    for (const bytes of this.#kept) upstream.data(bytes);
+    if (this.#requestEnded) upstream.end(this.#requestTrailers);
+  }
+
+  #keep(bytes: Buffer): void {
+    const keeping = this.#keeping!;
+    if (this.bytesIn > keeping.each || keeping.bytes + bytes.length > keeping.most) return this.#dropKept();
+    keeping.bytes += bytes.length;
+    this.#keptBytes += bytes.length;
+    // The bytes that are read may be written over by the next ones.
+    this.#kept!.push(Buffer.from(bytes));
+  }
+
+  #dropKept(): void {
+    if (!this.#kept) return;
+    this.#keeping!.bytes -= this.#keptBytes;
+    this.#keptBytes = 0;
+    this.#kept = undefined;
   }
 
   /** Answers with a whole response of our own. Does nothing once an answer has begun. */
@@ -140,6 +225,7 @@ export class Exchange {
     if (this.isOver || this.hasAnswered) return;
     this.isOver = true;
     this.status = head.status;
+    this.#dropKept();
     this.downstream.head(head);
     if (body.length > 0 && this.head.method !== 'HEAD') {
       this.bytesOut = body.length;
@@ -160,13 +246,25 @@ export class Exchange {
     this.#settle?.(fault);
   }
 
+  /** Nothing more will be done with it: what is kept for it is given back. */
+  close(): void {
+    this.recheck = undefined;
+    this.mirrors = undefined;
+    this.#dropKept();
+  }
+
   requestData(bytes: Buffer): void {
     this.bytesIn += bytes.length;
+    if (this.bodyLimit && this.bytesIn > this.bodyLimit.bytes) return this.requestAbort(this.bodyLimit.fault());
+    if (this.#kept) this.#keep(bytes);
+    if (this.mirrors) for (const mirror of this.mirrors) mirror.requestData(bytes);
     if (this.#upstream && !this.#upstream.data(bytes)) this.downstream.pauseRequest();
   }
 
   requestEnd(trailers: FieldList): void {
     this.#requestEnded = true;
+    this.#requestTrailers = trailers;
+    if (this.mirrors) for (const mirror of this.mirrors) mirror.requestEnd(trailers);
     this.#upstream?.end(trailers);
     if (this.#responseEnded) this.#done();
   }
@@ -176,6 +274,7 @@ export class Exchange {
     if (this.isOver) return;
     this.#fault = fault;
     this.isOver = fault.code === 'DOWNSTREAM_CLOSED' || this.hasAnswered;
+    if (this.mirrors) for (const mirror of this.mirrors) mirror.requestAbort(fault);
     this.#upstream?.abort();
     if (this.hasAnswered) this.downstream.abort(true);
     this.#settle?.(fault);
@@ -194,7 +293,13 @@ export class Exchange {
   }
 
   responseHead(head: ResponseHead): void {
+    if (this.#judge?.(head)) {
+      this.#upstream?.abort();
+      return this.#settle?.('rejected');
+    }
     this.status = head.status;
+    this.#answer = head.fields;
+    this.#dropKept();
     this.answeredAt = this.#monotonic();
     this.#isTunnel = isAccepted(this.head, head.status);
     this.downstream.head({ ...head, fields: this.#seen(head.fields) });
@@ -208,13 +313,14 @@ export class Exchange {
 
   responseEnd(trailers: FieldList): void {
     this.#responseEnded = true;
+    this.#answerTrailers = trailers;
     if (!this.#isTunnel || this.#requestEnded) this.isOver = true;
     this.downstream.end(trailers);
     if (this.isOver) this.#done();
   }
 
   #seen(fields: FieldList): FieldList {
-    return this.#responseFields(this.isFromOutside ? fieldsFromApp(fields) : fields);
+    return this.responseFields(this.isFromOutside ? fieldsFromApp(fields) : fields);
   }
 
   #done(): void {
@@ -228,6 +334,7 @@ export class Exchange {
 
   /** `untouched`: `perhaps` when a used connection died before a byte of an answer came, `surely` when the other end did not take it. */
   responseFail(fault: PosternError, untouched: 'surely' | 'perhaps' | undefined): void {
+    this.wasUntouched = untouched === 'surely';
     if (this.hasAnswered) {
       this.isOver = true;
       this.downstream.abort(false);
@@ -236,10 +343,22 @@ export class Exchange {
   }
 }
 
+/** The status of gRPC in these fields (trailers, or the head of an answer without a body). */
+export function grpcStatusOf(fields: FieldList | undefined): number | undefined {
+  if (!fields) return undefined;
+  for (let at = 0; at < fields.length; at += 2)
+    if (fields[at] === 'grpc-status') return /^[0-9]{1,2}$/.test(fields[at + 1]!) ? Number(fields[at + 1]) : undefined;
+  return undefined;
+}
+
 /** Whether this answer opens the tunnel that the request asked for. */
 export function isAccepted({ tunnel }: Pick<RequestHead, 'tunnel'>, status: number): boolean {
   if (tunnel === undefined) return false;
   return tunnel === 'websocket' ? status === 101 : status >= 200 && status < 300;
 }
 
-const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
+/** Whether doing it twice does no harm (RFC 9110 section 9.2.2). */
+export function isIdempotent(method: string): boolean {
+  return idempotent.has(method);
+}
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

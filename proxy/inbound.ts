@@ -3,6 +3,7 @@
 
 import type { PosternError } from '#base/error';
 import { formatHostPort } from '#base/host-port';
+import { parseSpiffeId } from '#spiffe';
 import { speaks } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
@@ -16,8 +17,10 @@ import { Http1Downstream } from './http1/downstream.ts';
 import { failLink } from './http2/errors.ts';
 import { Http2Downstream } from './http2/server.ts';
 import type { Peer } from './identity.ts';
-import type { Plane } from './plane.ts';
+import type { Plane, View } from './plane.ts';
 import { canonicalHead, type RawHead, type RequestHead } from './request-head.ts';
+import { portOf } from './route.ts';
+import { holdLimits, type RouteLimits } from './route-limits.ts';
 import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
 
 export interface InboundOptions {
@@ -93,10 +96,26 @@ async function inbound(running: Running): Promise<void> {
     current,
   );
   if (!permit) return;
+  const limits = limitsOf(permit, current, exchange.head, caller.uri);
+  if (limits) holdLimits(running, limits, caller.uri);
   const app = routeToApp(permit, plane, exchange.head);
   record.endpoint = app.address;
   const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id });
   await send(running, app.pool, fields);
+}
+
+/** What the service's own routes hold here, where all of its callers meet. */
+function limitsOf(
+  { to }: Permit,
+  { routes, isLimited }: View,
+  head: RequestHead,
+  from: string,
+): RouteLimits | undefined {
+  if (!isLimited || head.tunnel === 'connect') return undefined;
+  const named = routes.byHost(head.host);
+  const host = named?.id === to ? named : routes.byName(parseSpiffeId(to).service);
+  const { method, path, query, fields } = head;
+  return host?.http({ method, port: portOf(head), path, query, fields, from });
 }
 
 /** There is one application; the permit is what opens the way to it. Throws `APP_PROTOCOL_WRONG` when it does not speak what is asked for. */

@@ -44,6 +44,12 @@ const bounds = {
     description:
       'bytes of one direction of one exchange held here before the sender is paused; also unparsed pipelined ones',
   },
+  retryBodyBytes: {
+    default: 65_536,
+    least: 0,
+    description: 'a request body that is kept so that it can be sent again; larger ones are sent once',
+  },
+  retryBytes: { default: 16_777_216, least: 0, description: 'all of those together' },
   processBytes: {
     default: 268_435_456,
     least: 1_048_576,

@@ -1,21 +1,20 @@
-// A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> endpoint -> record. The
+// A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> route -> endpoint -> record. The
 // application reaches a service by HTTP_PROXY, by its name in the Host header, or by a port of its own.
-import { isPosternError, type PosternError } from '#base/error';
-import type { Permit } from './authorize.ts';
+import type { PosternError } from '#base/error';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import { fail } from './errors.ts';
 import type { Downstream, Exchange } from './exchange.ts';
 import { factsOf } from './facts.ts';
-import { fieldsForPeer } from './headers.ts';
+import { follow } from './follow.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import { Http2Downstream } from './http2/server.ts';
 import type { Plane, View } from './plane.ts';
 import type { UpstreamPort } from './ports.ts';
 import { readProtocol } from './read-protocol.ts';
 import { canonicalHead, type RawHead } from './request-head.ts';
-import { type Destination, type Endpoint, routeTo } from './route.ts';
-import { admit, createExchange, deny, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+import { routeTo } from './route.ts';
+import { admit, createExchange, denyUnknown, type Heard, type Running, refuseInvalid, serve } from './serve.ts';
 import { TcpDownstream, tunnelTo } from './tcp.ts';
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
@@ -86,78 +85,33 @@ export async function outbound(running: Running, service: string | undefined): P
   const view = plane.view();
   if (!view || !caller) throw fail('PROXY_NOT_READY');
   const name = service ?? exchange.head.host;
-  const destination = service === undefined ? view.routes.byHost(name) : view.routes.byService(name);
-  if (!destination) return denyUnknown(running, view, name);
-  const to = destination.id.uri;
+  const host = service === undefined ? view.routes.byHost(name) : view.routes.byName(name);
+  if (!host) return refuseUnknown(running, view, name);
+  const to = host.id;
   record.to = to;
   const reading = factsOf({ plane, view, to, head: exchange.head, address: null });
   const facts = reading instanceof Promise ? await reading : reading;
   // Another policy may have come while a token was verified.
   const current = plane.view();
   if (!current) throw fail('PROXY_NOT_READY');
-  const permit = admit(
-    running,
-    ({ program }) => authorize({ program, from: caller, to, port: destination.port, head: exchange.head, facts }),
-    current,
-  );
-  if (permit) await sendToService(running, permit, destination);
+  const { port } = host;
+  const law = ({ program }: View) => authorize({ program, from: caller, to, port, head: exchange.head, facts });
+  const permit = admit(running, law, current);
+  if (!permit) return;
+  const route = routeTo(permit, host, { head: exchange.head, from: caller.uri });
+  if (!route) throw noRoute(running, host.name);
+  await follow(running, route);
 }
 
-/** Tries endpoints until one connects; once anything was sent there is no other try here. */
-async function sendToService(running: Running, permit: Permit, destination: Destination): Promise<void> {
-  const { plane } = running.heard;
-  const { endpoints, id } = routeTo(permit, destination).destination;
-  const fields = fieldsForPeer(running.exchange.head.fields);
-  const tried = new Set<string>();
-  let last: PosternError | undefined;
-  for (;;) {
-    const endpoint = plane.balancer.pick(endpoints, tried);
-    if (!endpoint) throw last ?? fail('SERVICE_WITHOUT_ENDPOINTS', { service: id.uri });
-    tried.add(endpoint.address);
-    running.record.endpoint = endpoint.address;
-    try {
-      return await sendTo(running, destination, endpoint, fields);
-    } catch (thrown) {
-      if (!isUnreached(thrown)) throw thrown;
-      if (thrown.code !== 'UPSTREAM_OVERLOADED') plane.balancer.failed(endpoint);
-      last = thrown;
-    }
-  }
-}
-
-async function sendTo(
-  running: Running,
-  destination: Destination,
-  endpoint: Endpoint,
-  fields: readonly string[],
-): Promise<void> {
-  const { plane } = running.heard;
-  const done = plane.balancer.begin(endpoint);
-  try {
-    await send(running, plane.upstreams.service(destination, endpoint), fields);
-    plane.balancer.connected(endpoint);
-  } finally {
-    done();
-  }
-}
-
-/** Faults that happen before anything of a request is sent. */
-const unreached = new Set(['UPSTREAM_CONNECT_FAILED', 'UPSTREAM_IDENTITY_WRONG', 'UPSTREAM_OVERLOADED']);
-
-function isUnreached(thrown: unknown): thrown is PosternError {
-  return isPosternError(thrown) && unreached.has(thrown.code);
-}
-
-/** What this proxy may not call and what does not exist look alike: no rule admits either, and neither is told apart from the other. */
-function denyUnknown(running: Running, { program, routes }: View, name: string): void {
+function refuseUnknown(running: Running, view: View, name: string): void {
   const { caller } = running.heard;
-  const { method, path } = running.exchange.head;
   // The ID that a plain name would have, for the record.
   if (caller && /^[a-z0-9_-]+$/.test(name)) running.record.to = `spiffe://${caller.id.trustDomain}/${name}`;
-  const nearest = routes.nearest(name);
-  const suggestion = nearest ? `; did you mean ${nearest}?` : '';
-  const fault = fail('SERVICE_UNKNOWN', { from: caller?.id.service, name, suggestion, method, path });
-  deny(running, { ...defaultDeny, revision: program.revision }, fault);
+  denyUnknown(running, view, name);
 }
 
-const defaultDeny = { effect: 'deny', reason: 'default-deny', matched: [], shadow: [] } as const;
+function noRoute({ exchange, heard }: Running, virtualService: string): PosternError {
+  const { method, path, authority } = exchange.head;
+  const url = `http://${authority}${path}`;
+  return fail('ROUTE_UNMATCHED', { virtualService, method, path, from: heard.caller?.id.service ?? '', url });
+}

@@ -2,18 +2,19 @@
 // and never changed, so a request sees either all of a snapshot or none of it.
 import type { Clock } from '#base/clock';
 import type { Program, TokenVerifier } from '#policy';
+import type { Routes } from '#routing';
 import type { Identity, TrustBundle } from '#spiffe';
 import type { AppAddress } from './app-protocol.ts';
 import type { Authority } from './authority.ts';
-import type { Balancer } from './balance.ts';
 import type { Clusters } from './clusters.ts';
 import type { Turn } from './connection.ts';
 import type { DataPlaneMetrics } from './data-plane-metrics.ts';
+import type { Keeping } from './exchange.ts';
 import type { RecordDraft } from './exchange-record.ts';
 import type { Bans, Peer } from './identity.ts';
 import type { Limits } from './limits.ts';
 import type { LiveConnections } from './live.ts';
-import type { Routes } from './route.ts';
+import type { RateLimits } from './rate-limits.ts';
 import type { Places } from './shares.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -25,6 +26,8 @@ export interface View {
   /** Present when any rule may ask about tokens. */
   readonly tokens: TokenVerifier | undefined;
   readonly routes: Routes;
+  /** Whether any route of the own service has limits to hold. */
+  readonly isLimited: boolean;
   readonly bans: Bans;
 }
 
@@ -39,7 +42,12 @@ export interface Plane {
   readonly upstreams: Upstreams;
   /** What routes lead to, by name. */
   readonly clusters: Clusters;
-  readonly balancer: Balancer;
+  /** Of routes that hold them here. */
+  readonly rateLimits: RateLimits;
+  /** Bodies that may have to be sent again. */
+  readonly keeping: Keeping;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
   /** Who has how many exchanges in progress. */
   readonly places: Places;
   readonly nextId: () => string;

@@ -1,7 +1,8 @@
 // The one place that turns a fault or a denial into an answer of our own. Detail goes only to verified peers.
 import type { PosternError } from '#base/error';
-import type { ResponseHead } from './exchange.ts';
+import type { Exchange, ResponseHead } from './exchange.ts';
 import { type FieldList, isGrpc, type RequestHead, unknownLength } from './request-head.ts';
+import { phraseOf } from './status-phrases.ts';
 
 export interface Reply {
   readonly head: ResponseHead;
@@ -46,9 +47,11 @@ export function replyTo(fault: PosternError, options: ReplyOptions): Reply {
     decision,
     'x-postern-hop',
     hop,
+    ...(hop === 'inbound' && unprocessed.has(fault.code) ? [unprocessedField, '1'] : []),
+    ...(typeof fault.details.seconds === 'number' ? ['retry-after', String(fault.details.seconds)] : []),
     ...(status === 405 ? ['allow', 'GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS'] : []),
   ];
-  return { head: { status, reason: phrases[status] ?? 'Error', fields, length: body.length }, body };
+  return { head: { status, reason: phraseOf(status), fields, length: body.length }, body };
 }
 
 /** The whole answer in its head, as gRPC clients read it ("Trailers-Only" of the gRPC protocol over HTTP/2). */
@@ -64,8 +67,26 @@ function grpcReply(fault: PosternError, { hop, decision, isVerified }: ReplyOpti
     decision,
     'x-postern-hop',
     hop,
+    ...(hop === 'inbound' && unprocessed.has(fault.code) ? [unprocessedField, '1'] : []),
   ];
   return { head: { status: 200, reason: 'OK', fields, length: unknownLength }, body: Buffer.alloc(0) };
+}
+
+/** Said from proxy to proxy: nothing of the request has reached the application. */
+export const unprocessedField = 'x-postern-unprocessed';
+/** Not where there is too much of it: sending that again would make it more. */
+const unprocessed = new Set(['APP_CONNECT_FAILED', 'PROXY_NOT_READY']);
+
+/** Answers with what a route says, as an application would. */
+export function answerWith(
+  exchange: Exchange,
+  { status, fields, body }: { readonly status: number; readonly fields: FieldList; readonly body: string },
+): void {
+  const bytes = Buffer.from(body);
+  exchange.reply(
+    { status, reason: phraseOf(status), fields: exchange.responseFields(fields), length: bytes.length },
+    bytes,
+  );
 }
 
 /** As gRPC clients would read the HTTP status, but finer (grpc/doc/http-grpc-status-mapping.md, statuscodes.md). */
@@ -78,20 +99,3 @@ function grpcStatus(status: number): number {
   if (status === 502 || status === 503) return 14;
   return status >= 500 ? 13 : 3;
 }
-
-const phrases: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-  408: 'Request Timeout',
-  414: 'URI Too Long',
-  417: 'Expectation Failed',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-  505: 'HTTP Version Not Supported',
-};

@@ -1,75 +1,33 @@
-// Where a request goes: first which service a name means (policy needs to know), then, with a permit, which endpoints serve it.
-// A name that two services claim means neither.
-import { type HostPort, parseHostPort } from '#base/host-port';
-import { suggest } from '#base/suggest';
-import { parseSpiffeId, type SpiffeId } from '#spiffe';
-import type { ServiceEntry } from '#wire';
+// Where a permitted request goes: the first route of its virtual host that matches. Only with a permit for the very service that a call to this host is a call to.
+import type { HttpAction, TunnelAction, VirtualHost } from '#routing';
 import type { Permit } from './authorize.ts';
+import type { RequestHead } from './request-head.ts';
 
-export interface Endpoint extends HostPort {
-  readonly address: string;
-  readonly instance: string;
-}
-
-/** A service that can be called. */
-export interface Destination {
-  readonly id: SpiffeId;
-  readonly hosts: readonly string[];
-  /** The application's port, when the service has exactly one. */
-  readonly port: number | undefined;
-  readonly endpoints: readonly Endpoint[];
-}
-
-/** What an allowed request may be sent to. Made only by `routeTo`. */
+/** Made only by `routeTo`. */
 export interface Route {
   readonly permit: Permit;
-  readonly destination: Destination;
+  readonly host: VirtualHost;
+  readonly action: HttpAction | TunnelAction;
 }
 
-export interface Routes {
-  readonly destinations: readonly Destination[];
-  byHost(host: string): Destination | undefined;
-  /** By the service's name, which is its SPIFFE path. */
-  byService(name: string): Destination | undefined;
-  /** The nearest known name, for people who have mistyped one. */
-  nearest(name: string): string | undefined;
+/** `undefined`: no route matches. Throws `TypeError` when the permit is for another service. */
+export function routeTo(permit: Permit, host: VirtualHost, { head, from }: Asking): Route | undefined {
+  if (permit.to !== host.id) throw new TypeError('the permit is for another service');
+  const port = portOf(head);
+  const { method, path, query, fields } = head;
+  const action =
+    head.tunnel === 'connect' ? host.tcp({ from, port }) : host.http({ method, port, path, query, fields, from });
+  return action && { permit, host, action };
 }
 
-/**
- * Throws when an entry names no valid SPIFFE ID: a snapshot is taken whole or not at all. An address that makes no sense is only left out:
- * it is the word of one instance, which must not be able to keep its callers from the next policy or ban.
- */
-export function buildRoutes(services: readonly ServiceEntry[]): Routes {
-  const hosts = new Map<string, Destination | undefined>();
-  const byName = new Map<string, Destination>();
-  for (const entry of services) {
-    const destination = destinationOf(entry);
-    if (byName.has(destination.id.service)) throw new TypeError(`the service ${destination.id.uri} comes twice`);
-    byName.set(destination.id.service, destination);
-    for (const host of entry.hosts) hosts.set(host, hosts.has(host) ? undefined : destination);
-  }
-  return {
-    destinations: [...byName.values()],
-    byHost: (host) => hosts.get(host),
-    byService: (name) => byName.get(name),
-    nearest: (name) => suggest(name, [...hosts.keys()]),
-  };
+interface Asking {
+  readonly head: RequestHead;
+  /** SPIFFE ID of the caller. */
+  readonly from: string;
 }
 
-/** The second half of routing: only with a permit for that very service. */
-export function routeTo(permit: Permit, destination: Destination): Route {
-  if (permit.to !== destination.id.uri) throw new TypeError('the permit is for another service');
-  return { permit, destination };
-}
-
-function destinationOf({ id, hosts, ports, endpoints }: ServiceEntry): Destination {
-  return {
-    id: parseSpiffeId(id),
-    hosts,
-    port: ports.length === 1 ? ports[0] : undefined,
-    endpoints: endpoints.flatMap(({ address, instance }) => {
-      const place = parseHostPort(address);
-      return place ? [{ ...place, address, instance }] : [];
-    }),
-  };
+/** That of the Host header; 80 when it has none. */
+export function portOf({ authority, host }: Pick<RequestHead, 'authority' | 'host'>): number {
+  if (authority.length === host.length) return 80;
+  return Number(/:([0-9]+)$/.exec(authority.slice(host.length))?.[1] ?? 80);
 }

@@ -6,11 +6,11 @@ import type { Denial, Permit } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import type { Hop } from './data-plane-metrics.ts';
 import { fail } from './errors.ts';
-import { type Downstream, Exchange } from './exchange.ts';
+import { type Downstream, Exchange, type ResponseHead } from './exchange.ts';
 import { noteDecision, noteEnd, noteFault, openRecord } from './exchange-record.ts';
 import { isBanned, type Peer } from './identity.ts';
 import type { Plane, View } from './plane.ts';
-import type { Pool } from './pool.ts';
+import type { Place, Pool } from './pool.ts';
 import { replyTo } from './reply.ts';
 import type { FieldList } from './request-head.ts';
 
@@ -27,6 +27,8 @@ export interface Heard {
   readonly isPublic?: boolean;
   /** Who shares places with whom; by default the caller on the way in, and nobody on the way out: that has one caller, our own application. */
   readonly holder?: string;
+  /** Whether the caller has come by TLS. */
+  readonly isTls?: boolean;
 }
 
 /** One exchange while it runs. */
@@ -59,7 +61,7 @@ export async function serve(
     if (record.decision !== 'deny') noteFault(record, fault.code);
     answer(heard, exchange, fault, record);
   } finally {
-    exchange.recheck = undefined;
+    exchange.close();
     if (isTaken) plane.places.giveBack(holder);
     plane.live.exchanges.delete(exchange);
     close(heard, exchange, record);
@@ -96,17 +98,20 @@ export function admit(
   { heard, exchange, record }: Running,
   decide: (view: View) => Permit | Denial,
   view: View,
+  sent: { readonly to?: string | undefined; readonly path: string } = { to: record.to, path: exchange.head.path },
 ): Permit | undefined {
   const verdict = decide(view);
   if (!verdict.isPermit) {
-    deny({ heard, exchange, record }, verdict.decision, deniedBy(heard, exchange, record.to));
+    deny({ heard, exchange, record }, verdict.decision, deniedBy(heard, exchange, sent));
     return undefined;
   }
   noteDecision(record, verdict.decision);
   const { plane, caller } = heard;
+  const { recheck } = exchange;
   exchange.recheck = () => {
+    recheck?.();
     const now = plane.view();
-    if (!now) return;
+    if (!now || exchange.stopped) return;
     if (caller && isBanned(now.bans, { id: caller.uri, serial: caller.serial })) {
       record.decision = 'deny';
       record.reason = 'PEER_BANNED';
@@ -119,25 +124,38 @@ export function admit(
     record.reason = 'policy-changed';
     plane.metrics.cut('policy-changed');
     plane.metrics.denial(heard.hop, 'policy-changed');
-    exchange.cut(deniedBy(heard, exchange, record.to));
+    exchange.cut(deniedBy(heard, exchange, sent));
   };
   return verdict;
 }
 
+export interface SendOptions {
+  /** Shown the head of an answer before the caller is: true rejects it. */
+  readonly judge?: ((head: ResponseHead) => boolean) | undefined;
+  /** Waits for a place no longer than there is time. */
+  readonly wait?: ((taken: Promise<Place>) => Promise<Place>) | undefined;
+}
+
 /** Sends the request over a connection of `pool`; when that has not taken it, once more over a new one. */
-export async function send({ heard, exchange }: Running, pool: Pool, fields: FieldList): Promise<void> {
+export async function send(
+  { heard, exchange }: Running,
+  pool: Pool,
+  fields: FieldList,
+  { judge, wait }: SendOptions = {},
+): Promise<'done' | 'rejected'> {
   // Callers share the application's connections; the way out has one caller, our own application.
   const caller = heard.hop === 'inbound' ? heard.caller?.uri : undefined;
   const { tunnel } = exchange.head;
   let taken = pool.take({ caller, tunnel });
   for (;;) {
-    const place = taken instanceof Promise ? await taken : taken;
+    const place = taken instanceof Promise ? await (wait ? wait(taken) : taken) : taken;
     const { stopped } = exchange;
     if (stopped) {
       place.release();
       throw stopped;
     }
-    if ((await exchange.relay((events) => place.start(events, fields))) === 'done') return;
+    const sent = await exchange.relay((events) => place.start(events, fields), judge);
+    if (sent !== 'again') return sent;
     heard.plane.metrics.retried(heard.hop);
     exchange.isLastTry = true;
     taken = pool.take({ fresh: true, caller, tunnel });
@@ -151,14 +169,24 @@ export function deny({ heard, exchange, record }: Running, decision: Decision, f
   answer(heard, exchange, fault, record);
 }
 
-function deniedBy({ caller }: Heard, { head }: Exchange, to = ''): PosternError {
-  const from = caller?.id.service ?? '';
-  return fail('ACCESS_DENIED', {
-    from,
-    to: to.replace(/^spiffe:\/\/[^/]+\//, ''),
-    method: head.method,
-    path: head.path,
-  });
+/** What this proxy may not call and what does not exist look alike: no rule admits either, and neither is told apart from the other. */
+export function denyUnknown(running: Running, { program, routes }: View, name: string): void {
+  const { caller } = running.heard;
+  const { method, path } = running.exchange.head;
+  const nearest = routes.nearest(name);
+  const suggestion = nearest ? `; did you mean ${nearest}?` : '';
+  const fault = fail('SERVICE_UNKNOWN', { from: caller?.id.service, name, suggestion, method, path });
+  deny(running, { ...defaultDeny, revision: program.revision }, fault);
+}
+const defaultDeny = { effect: 'deny', reason: 'default-deny', matched: [], shadow: [] } as const;
+
+function deniedBy(
+  { caller }: Heard,
+  { head }: Exchange,
+  sent: { to?: string | undefined; path: string },
+): PosternError {
+  const to = (sent.to ?? '').replace(/^spiffe:\/\/[^/]+\//, '');
+  return fail('ACCESS_DENIED', { from: caller?.id.service ?? '', to, method: head.method, path: sent.path });
 }
 
 const isVerified = ({ caller, isPublic }: Heard): boolean => caller !== undefined && isPublic !== true;

@@ -23,7 +23,6 @@ import { type Carrier, type CarrierEvents, createLinkPool } from './link-pool.ts
 import type { LiveConnections } from './live.ts';
 import type { Lookup } from './names.ts';
 import { type AppConnection, type AppPool, createPool, type Pool } from './pool.ts';
-import type { Destination, Endpoint } from './route.ts';
 import { TcpUpstream } from './tcp.ts';
 
 /** With what new connections are made: replaced whole, never changed. */
@@ -57,16 +56,12 @@ export interface UpstreamsOptions {
 export interface Upstreams {
   /** The pool of the application beside this proxy. */
   readonly app: Pool;
-  /** Throws `PROXY_NOT_READY` without credentials. */
-  service(destination: Destination, endpoint: Endpoint): Pool;
   /** Of any endpoint of a cluster, in the mesh or outside. Throws `PROXY_NOT_READY` when it is in the mesh and there are no credentials. */
   pool(cluster: Cluster, endpoint: ClusterEndpoint): Pool;
   /** The cluster has changed: pools of endpoints that it has no more, or that are spoken to in another way now, retire. */
   changed(cluster: Cluster): void;
   /** Credentials were replaced: pools of earlier ones retire. */
   renewed(): void;
-  /** Pools of endpoints that are no longer there retire. */
-  keep(destinations: readonly Destination[]): void;
   retire(): void;
   readonly pools: number;
 }
@@ -83,15 +78,6 @@ const outboundGraceMs = 5_000;
 
 export function createUpstreams(o: UpstreamsOptions): Upstreams {
   const { limits, clock } = o;
-  const pools = new Map<string, { pool: Pool; generation: number; place: string }>();
-  const retireUnless = (isKept: (entry: { generation: number; place: string }) => boolean): void => {
-    for (const [key, entry] of pools) {
-      if (isKept(entry)) continue;
-      pools.delete(key);
-      entry.pool.retire();
-    }
-  };
-
   const ofClusters = new Map<Cluster, Map<string, ClusterPool>>();
   const retireOf = (cluster: Cluster, isKept: (entry: ClusterPool, address: string) => boolean): void => {
     const own = ofClusters.get(cluster);
@@ -258,44 +244,20 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       const addresses = new Set(cluster.isGone ? [] : cluster.live.endpoints.map(({ address }) => address));
       retireOf(cluster, ({ link }, address) => link === cluster.link && addresses.has(address));
     },
-    service(destination, endpoint) {
-      const credentials = ready();
-      const place = placeOf(destination, endpoint);
-      const key = `${credentials.generation} ${place}`;
-      let entry = pools.get(key);
-      if (!entry) {
-        const link = { expect: destination.id, maxConnections: undefined, maxPending: undefined };
-        const pool = createServicePool(link, endpoint, credentials);
-        entry = { pool, generation: credentials.generation, place };
-        pools.set(key, entry);
-      }
-      return entry.pool;
-    },
     renewed() {
       const current = o.credentials()?.generation;
-      retireUnless(({ generation }) => generation === current);
       for (const cluster of ofClusters.keys())
         retireOf(cluster, ({ link, generation }) => link.kind === 'external' || generation === current);
     },
-    keep(destinations) {
-      const places = new Set(destinations.flatMap((one) => one.endpoints.map((endpoint) => placeOf(one, endpoint))));
-      retireUnless(({ place }) => places.has(place));
-    },
     retire() {
-      retireUnless(() => false);
       for (const cluster of ofClusters.keys()) retireOf(cluster, () => false);
     },
     get pools() {
-      let count = pools.size;
+      let count = 0;
       for (const own of ofClusters.values()) count += own.size;
       return count;
     },
   };
-}
-
-/** A service at an address. */
-function placeOf({ id }: Destination, { address }: Endpoint): string {
-  return `${id.uri} ${address}`;
 }
 
 function serviceFault(fault: UpstreamFault, service: string): PosternError {

@@ -75,7 +75,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
 
   /** Sends the head; the body follows by `data` and `end` unless the head says that there is none. */
   start(exchange: Exchange, fields: FieldList): this {
-    const { head } = exchange;
+    const { outgoing: head } = exchange;
     this.#exchange = exchange;
     this.#head = head;
     this.#requestEnded = head.length === 0;

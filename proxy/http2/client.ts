@@ -174,7 +174,7 @@ class ClientStream extends LinkStream implements Upstream {
   constructor(link: Link, id: number, o: ClientStreamOptions) {
     super(link, id);
     this.#exchange = o.exchange;
-    this.#head = o.exchange.head;
+    this.#head = o.exchange.outgoing;
     this.#cancels = o.cancels;
     this.#limits = o.limits;
     this.#responseMs = o.responseMs;

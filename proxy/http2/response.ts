@@ -4,6 +4,7 @@ import type { ResponseHead } from '../exchange.ts';
 import { mayTrail } from '../http1/chunked.ts';
 import type { FieldList } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
+import { phraseOf } from '../status-phrases.ts';
 import { fieldFault, fieldKind, lastPseudo } from './field-kinds.ts';
 import { staticField } from './hpack-encode.ts';
 import type { HeaderBlock } from './incoming.ts';
@@ -56,7 +57,7 @@ export function readResponse(block: HeaderBlock): ResponseHead {
   if (status === 101) refuse('it switches protocols');
   if (status < 200 && block.isLast) refuse('it ends with an interim response');
   if ((status < 200 || status === 204) && length) refuse(`it declares a body with status ${status}`);
-  return { status, reason: phrases[status] ?? '', fields, length: length ?? unknownLength };
+  return { status, reason: phraseOf(status), fields, length: length ?? unknownLength };
 }
 
 /** The trailers that may be passed on. Throws `Malformed`. `isRequest`: then no byte above 0x7F. */
@@ -96,42 +97,6 @@ export function writeResponse(link: Link, head: ResponseHead): number {
 }
 
 const statusIndex: Readonly<Record<number, number>> = { 200: 8, 204: 9, 206: 10, 304: 11, 400: 12, 404: 13, 500: 14 };
-
-/** HTTP/2 has no reason phrases; old HTTP/1.1 clients like to see one. */
-const phrases: Readonly<Record<number, string>> = {
-  100: 'Continue',
-  103: 'Early Hints',
-  200: 'OK',
-  201: 'Created',
-  202: 'Accepted',
-  204: 'No Content',
-  206: 'Partial Content',
-  301: 'Moved Permanently',
-  302: 'Found',
-  303: 'See Other',
-  304: 'Not Modified',
-  307: 'Temporary Redirect',
-  308: 'Permanent Redirect',
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-  408: 'Request Timeout',
-  409: 'Conflict',
-  410: 'Gone',
-  412: 'Precondition Failed',
-  413: 'Content Too Large',
-  415: 'Unsupported Media Type',
-  422: 'Unprocessable Content',
-  429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-};
 
 function refuse(reason: string): never {
   throw new Malformed(reason);

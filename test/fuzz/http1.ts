@@ -228,6 +228,7 @@ const empty = (): Answer => ({
 function exchangeOf(mine: Answer, head: RequestHead, failed: (fault: string) => void): Exchange {
   const exchange = {
     head,
+    outgoing: head,
     responseInform: ({ status }: { status: number }) => void mine.interim.push(status),
     responseHead({
       status,

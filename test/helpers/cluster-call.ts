@@ -2,10 +2,10 @@
 // that keeps what it is answered.
 import { onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '#base/clock';
-import { createLiveCluster } from '#routing';
+import { compileRoutes, createLiveCluster } from '#routing';
 import type { Snapshot } from '#wire';
 import { parseAuthority } from '../../proxy/authority.ts';
-import { type Clusters, clustersOf, createClusters } from '../../proxy/clusters.ts';
+import { type Clusters, createClusters } from '../../proxy/clusters.ts';
 import { createTurn } from '../../proxy/connection.ts';
 import { createDns } from '../../proxy/discovery/dns.ts';
 import { type Downstream, Exchange, type ResponseHead } from '../../proxy/exchange.ts';
@@ -69,7 +69,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
   });
   const clusters = createClusters({
     createLive: ({ name }) =>
-      createLiveCluster({ name, monotonic: () => clock.monotonic(), random: Math.random, zone: undefined }),
+      createLiveCluster({ name, monotonic: () => clock.monotonic(), random: Math.random.bind(Math), zone: undefined }),
     onChange: upstreams.changed,
     clock,
     random: Math.random,
@@ -102,8 +102,10 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     live,
     failures,
     answers,
-    configure: (snapshot) =>
-      clusters.prepare({ clusters: clustersOf({ services: [], ...snapshot }), own: 'spiffe://example.org/web' })(),
+    configure({ services = [], clusters: declared = [] }) {
+      const routes = compileRoutes({ services, clusters: declared, virtualServices: [] });
+      clusters.prepare({ clusters: routes.clusters, own: 'spiffe://example.org/web' })();
+    },
     async call(name, request = {}) {
       const caller = new Caller();
       await send(name, request, caller);

@@ -5,7 +5,7 @@ import { isPosternError, type PosternError } from '#base/error';
 import { parseAuthority } from '../../proxy/authority.ts';
 import { Connection, createTurn } from '../../proxy/connection.ts';
 import { fail } from '../../proxy/errors.ts';
-import { type Downstream, Exchange, type ResponseHead, type Upstream } from '../../proxy/exchange.ts';
+import { type Downstream, Exchange, type ResponseHead, type Sent, type Upstream } from '../../proxy/exchange.ts';
 import { Http2Upstream, type Http2UpstreamOptions } from '../../proxy/http2/client.ts';
 import type { LinkLimits } from '../../proxy/http2/limits.ts';
 import { Http2Downstream } from '../../proxy/http2/server.ts';
@@ -259,7 +259,7 @@ export interface Answer {
   readonly interim: readonly ResponseHead[];
   readonly body: Buffer;
   readonly trailers: FieldList;
-  readonly outcome: 'done' | 'again';
+  readonly outcome: Sent;
 }
 
 export interface Ask {

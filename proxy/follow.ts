@@ -1,0 +1,197 @@
+// What a route says of a permitted request: an answer of its own, a fault that somebody asked for, or the way on. What is sent on may differ from what was asked, in
+// its path or in the service that it goes to: then policy decides that too, so that no route widens what policy allows.
+import {
+  type FaultPlan,
+  type Forward,
+  type HttpAction,
+  hashOf,
+  type RetryPlan,
+  type Target,
+  type TunnelAction,
+} from '#routing';
+import { authorize } from './authorize.ts';
+import type { Cluster } from './clusters.ts';
+import { fail } from './errors.ts';
+import { factsOf } from './facts.ts';
+import { type Forwarding, forward, pause } from './forward.ts';
+import { fieldsForPeer } from './headers.ts';
+import { mirrorOf } from './mirror.ts';
+import type { View } from './plane.ts';
+import { answerWith } from './reply.ts';
+import { type FieldList, isGrpc, type RequestHead } from './request-head.ts';
+import type { Route } from './route.ts';
+import { holdLimits } from './route-limits.ts';
+import { admit, denyUnknown, type Running, serve } from './serve.ts';
+
+export async function follow(running: Running, { action, host }: Route): Promise<void> {
+  const { record } = running;
+  record.virtualService = host.name;
+  record.route = action.route;
+  if (!('kind' in action)) return sendOn(running, plainly(action));
+  shapeAnswer(running, action);
+  const preflight = action.cors?.preflight(running.exchange.head);
+  if (preflight) return answerWith(running.exchange, { status: 204, fields: preflight, body: '' });
+  if (action.fault && (await injectFault(running, action.fault))) return;
+  if (action.kind === 'forward') return sendOn(running, action);
+  const { authority, path, query } = running.exchange.head;
+  if (running.heard.isPublic) holdLimits(running, action, running.heard.connection.remoteHost);
+  if (action.kind === 'respond') return answerWith(running.exchange, action);
+  const scheme = running.heard.isTls ? 'https' : 'http';
+  const fields = ['location', action.location({ scheme, authority, path, query })];
+  answerWith(running.exchange, { status: action.status, fields, body: '' });
+}
+
+/** What of a `Forward` sending needs. */
+type Sending = Pick<Forward, 'target' | 'timeoutMs' | 'idleTimeoutMs' | 'retries'> &
+  Partial<Pick<Forward, 'request' | 'rewritePath' | 'rewriteHost' | 'mirrors' | 'rateLimits' | 'maxBody'>>;
+
+/** Of a tunnel nothing can be changed, and nothing is sent twice but what nobody has taken. */
+function plainly({ target, idleTimeoutMs }: TunnelAction): Sending {
+  return { target, timeoutMs: undefined, idleTimeoutMs, retries: untaken };
+}
+const untaken: RetryPlan = {
+  attempts: 2,
+  perTryTimeoutMs: undefined,
+  anotherEndpoint: true,
+  isWanted: ({ kind }) => kind === 'connect-failed' || kind === 'refused',
+  backoffMs: (_, at) => 25 * at,
+};
+
+async function sendOn(running: Running, action: Sending): Promise<void> {
+  const { exchange, heard } = running;
+  const target = action.target(heard.plane.random());
+  const outgoing = rewritten(exchange.head, action);
+  const way = await wayTo(running, target, outgoing);
+  if (!way) return;
+  const { rateLimits = [], maxBody, mirrors = [] } = action;
+  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, heard.connection.remoteHost);
+  else if (!way.isMesh) holdLimits(running, { rateLimits, maxBody }, heard.caller?.uri ?? '');
+  const { responseFields } = exchange;
+  const { response } = target;
+  if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
+  exchange.outgoing = outgoing;
+  const fields = edited(exchange.head.fields, action, target);
+  if (mirrors.length > 0 && exchange.head.tunnel === undefined)
+    for (const { target: copied, share } of mirrors)
+      if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields });
+  const { timeoutMs, idleTimeoutMs, retries } = action;
+  await forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
+}
+
+type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' | 'isMesh'>;
+
+/** The target's cluster, once policy allows what is sent to it. `undefined`: it does not, and the answer is given. */
+async function wayTo(
+  running: Running,
+  { cluster: name, subset }: Target,
+  outgoing: RequestHead,
+): Promise<Way | undefined> {
+  const { exchange, record, heard } = running;
+  const { plane, caller } = heard;
+  const view = plane.view();
+  if (!view || !caller) throw fail('PROXY_NOT_READY');
+  const cluster = plane.clusters.get(name);
+  record.cluster = subset === undefined ? name : `${name}/${subset}`;
+  // What this proxy may not call it is not told of.
+  if (!cluster) {
+    denyUnknown(running, view, name);
+    return undefined;
+  }
+  const isOther = cluster.id !== record.to || outgoing.path !== exchange.head.path;
+  if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
+  const { hashOn } = cluster.live;
+  const { fields, query } = exchange.head;
+  return {
+    service: cluster.id,
+    cluster: cluster.live,
+    subset,
+    hash: hashOn && hashOf(hashOn, { fields, query, identity: caller.uri, address: heard.connection.remoteHost }),
+    pool: (endpoint) => plane.upstreams.pool(cluster, endpoint),
+    isMesh: cluster.link.kind === 'mesh',
+  };
+}
+
+async function mayBeSent(running: Running, cluster: Cluster, head: RequestHead, view: View): Promise<boolean> {
+  const { plane, caller } = running.heard;
+  const to = cluster.id;
+  const facts = await factsOf({ plane, view, to, head, address: null });
+  const current = plane.view();
+  if (!current || !caller) throw fail('PROXY_NOT_READY');
+  const ports = current.routes.clusters.get(cluster.name)?.service?.ports ?? [];
+  const port = ports.length === 1 ? ports[0] : undefined;
+  const law = ({ program }: View) => authorize({ program, from: caller, to, port, head, facts });
+  return admit(running, law, current, { to, path: head.path }) !== undefined;
+}
+
+function rewritten(head: RequestHead, { rewritePath, rewriteHost }: Sending): RequestHead {
+  if (!rewritePath && rewriteHost === undefined) return head;
+  const path = rewritePath && head.path !== '*' ? rewritePath(head.path) : head.path;
+  if (rewriteHost === undefined) return path === head.path ? head : { ...head, path };
+  return { ...head, path, host: rewriteHost, authority: rewriteHost };
+}
+
+function edited(fields: FieldList, { request }: Sending, target: Target): FieldList {
+  const routed = request ? request.apply(fields) : fields;
+  return fieldsForPeer(target.request ? target.request.apply(routed) : routed);
+}
+
+/** A copy for another cluster; nobody waits for it, and policy has its say on it as on any other. */
+function mirror(
+  { exchange, heard, record }: Running,
+  target: Target,
+  { outgoing, fields }: { outgoing: RequestHead; fields: FieldList },
+): void {
+  const copy = mirrorOf(exchange, heard.plane);
+  copy.outgoing = outgoing;
+  exchange.mirrors = [...(exchange.mirrors ?? []), copy];
+  const { to, virtualService, route } = record;
+  void serve(heard, copy, async (running) => {
+    Object.assign(running.record, { to, virtualService, route, mirrored: true });
+    // Its own service is decided too: the permit of the original is none for a copy.
+    const way = await wayTo({ ...running, record: Object.assign(running.record, { to: '' }) }, target, outgoing);
+    if (!way) return;
+    await forward(running, { ...way, fields, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
+  });
+}
+const never: RetryPlan = { ...untaken, attempts: 0, isWanted: () => false };
+
+/** What the route changes in the answer, whoever gives it. */
+function shapeAnswer({ exchange }: Running, { response, cors }: HttpAction): void {
+  if (!response && !cors) return;
+  const { responseFields, head } = exchange;
+  const added = cors?.answer(head) ?? [];
+  exchange.responseFields = (fields) => {
+    const given = responseFields(fields);
+    const shaped = response ? response.apply(given) : given;
+    return added.length > 0 ? withoutCors(shaped, added) : shaped;
+  };
+}
+
+/** The route's word on other origins counts, whatever the application says. */
+function withoutCors(fields: FieldList, added: FieldList): FieldList {
+  const kept: string[] = [];
+  for (let at = 0; at < fields.length; at += 2)
+    if (!fields[at]!.startsWith('access-control-')) kept.push(fields[at]!, fields[at + 1]!);
+  return [...kept, ...added];
+}
+
+/** True when the answer is given. */
+async function injectFault(running: Running, { delay, abort }: FaultPlan): Promise<boolean> {
+  const { exchange, heard, record } = running;
+  const { random } = heard.plane;
+  const isDelayed = delay !== undefined && random() < delay.share;
+  const isAborted = abort !== undefined && random() < abort.share;
+  if (!isDelayed && !isAborted) return false;
+  record.fault = isDelayed ? (isAborted ? 'delay-abort' : 'delay') : 'abort';
+  if (isDelayed) await pause(running, delay.ms);
+  if (!isAborted) return false;
+  const { status, grpcStatus } = abort;
+  if (grpcStatus !== undefined && isGrpc(exchange.head.fields))
+    answerWith(exchange, {
+      status: 200,
+      fields: ['content-type', 'application/grpc', 'grpc-status', String(grpcStatus)],
+      body: '',
+    });
+  else answerWith(exchange, { status, fields: [], body: '' });
+  return true;
+}

@@ -1,0 +1,256 @@
+// Sends a permitted request where its route leads: tries endpoints of the cluster until one gives an answer that is for the caller. How often, how long and
+// after what is the route's word; how many at a time, the cluster's.
+import { isPosternError, type PosternError } from '#base/error';
+import type { Endpoint, LiveCluster, Outcome, RetryPlan } from '#routing';
+import { fail } from './errors.ts';
+import { type Exchange, grpcStatusOf, type ResponseHead } from './exchange.ts';
+import { Patience } from './patience.ts';
+import type { Place, Pool } from './pool.ts';
+import { unprocessedField } from './reply.ts';
+import { type FieldList, isGrpc } from './request-head.ts';
+import { type Running, send } from './serve.ts';
+
+/** Where to, and with what. */
+export interface Forwarding {
+  /** For messages. */
+  readonly service: string;
+  readonly cluster: LiveCluster;
+  readonly subset: string | undefined;
+  readonly hash: number | undefined;
+  readonly pool: (endpoint: Endpoint) => Pool;
+  readonly fields: FieldList;
+  readonly retries: RetryPlan;
+  /** From now to the end of the answer. */
+  readonly timeoutMs: number | undefined;
+  readonly idleTimeoutMs: number | undefined;
+  /** Whether the other end is a proxy of ours, whose word on what it has done counts. */
+  readonly isMesh: boolean;
+}
+
+const none: ReadonlySet<string> = new Set();
+
+/** Throws when no try has come to an answer that the caller may have. */
+export async function forward(running: Running, o: Forwarding): Promise<void> {
+  const { exchange, heard } = running;
+  const { plane } = heard;
+  const { cluster, service } = o;
+  const leave = cluster.admit();
+  if (!leave) {
+    plane.metrics.limit('cluster-requests');
+    throw fail('UPSTREAM_OVERLOADED', { service });
+  }
+  if (o.retries.attempts > 0 && exchange.head.length <= plane.keeping.each) exchange.keepBody(plane.keeping);
+  const patience = o.timeoutMs === undefined ? undefined : patienceFor(running, o.timeoutMs, service);
+  const stopWatching = o.idleTimeoutMs === undefined ? undefined : watchIdle(running, o.idleTimeoutMs);
+  try {
+    await new Tries(running, o, patience).run();
+  } finally {
+    leave();
+    patience?.end();
+    stopWatching?.();
+  }
+}
+
+/** The tries of one exchange, one after the other. */
+class Tries {
+  readonly #running: Running;
+  readonly #o: Forwarding;
+  readonly #patience: Patience | undefined;
+  readonly #isGrpc: boolean;
+  #tried: Set<string> | undefined;
+  #count = 0;
+  #retries = 0;
+  /** Gives back the place of a retry: the one that runs, and the one that is about to. */
+  #place: (() => void) | undefined;
+  #next: (() => void) | undefined;
+  #outcome: Outcome | undefined;
+
+  constructor(running: Running, o: Forwarding, patience: Patience | undefined) {
+    this.#running = running;
+    this.#o = o;
+    this.#patience = patience;
+    this.#isGrpc = isGrpc(running.exchange.head.fields);
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#untilAnswered();
+    } finally {
+      this.#place?.();
+      this.#next?.();
+    }
+  }
+
+  async #untilAnswered(): Promise<void> {
+    const { exchange, record } = this.#running;
+    let last: PosternError | undefined;
+    for (;;) {
+      const endpoint = this.#pick();
+      if (!endpoint) throw last ?? fail('SERVICE_WITHOUT_ENDPOINTS', { service: this.#o.service });
+      record.endpoint = endpoint.address;
+      if (++this.#count > 1) record.tries = this.#count;
+      const end = this.#o.cluster.begin(endpoint);
+      this.#outcome = undefined;
+      try {
+        if ((await this.#try(endpoint)) === 'done') {
+          const { status = 0, grpcStatus } = exchange;
+          this.#outcome ??= { kind: 'answered', status, grpcStatus };
+          return;
+        }
+      } catch (thrown) {
+        if (!isPosternError(thrown)) throw thrown;
+        last = thrown;
+        const isOurs = this.#patience?.fault === thrown;
+        this.#outcome = isOurs ? { kind: 'timeout' } : outcomeOf(thrown, exchange);
+        if (isOurs || !this.#mayGoOn(thrown, endpoint)) throw thrown;
+      } finally {
+        end(this.#outcome);
+      }
+      this.#place?.();
+      this.#place = this.#next;
+      this.#next = undefined;
+      if (this.#place) await this.#backOff();
+    }
+  }
+  #pick(): Endpoint | undefined {
+    const { cluster, subset, hash } = this.#o;
+    const endpoint = cluster.pick({ subset, hash, tried: this.#tried ?? none });
+    if (endpoint || !this.#tried) return endpoint;
+    // All were tried, and a retry was granted all the same.
+    this.#tried = undefined;
+    return cluster.pick({ subset, hash, tried: none });
+  }
+
+  async #try(endpoint: Endpoint): Promise<'done' | 'rejected'> {
+    const { exchange, heard } = this.#running;
+    const { perTryTimeoutMs: ms } = this.#o.retries;
+    const { service } = this.#o;
+    const late = (): PosternError => fail('UPSTREAM_TIMEOUT', { service, ms });
+    const own =
+      ms === undefined
+        ? undefined
+        : new Patience({ clock: heard.plane.clock, ms, fault: late, over: () => exchange.giveUp() });
+    const release = (place: Place): void => place.release();
+    const wait = (taken: Promise<Place>): Promise<Place> => {
+      const inTime = own ? own.wait(taken, release) : taken;
+      return this.#patience ? this.#patience.wait(inTime, release) : inTime;
+    };
+    try {
+      const sent = await send(this.#running, this.#o.pool(endpoint), this.#o.fields, {
+        judge: (head) => this.#judge(head, endpoint),
+        wait: own || this.#patience ? wait : undefined,
+      });
+      if (sent === 'rejected' && own?.fault) throw own.fault;
+      return sent;
+    } finally {
+      own?.end();
+    }
+  }
+
+  /** Whether this answer is not for the caller, because there is another try. */
+  #judge(head: ResponseHead, endpoint: Endpoint): boolean {
+    const { status } = head;
+    if (status < 400 && !this.#isGrpc) return false;
+    const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : undefined;
+    if (status < 400 && (grpcStatus ?? 0) === 0) return false;
+    this.#outcome =
+      this.#o.isMesh && isUnprocessed(head.fields)
+        ? { kind: 'connect-failed' }
+        : { kind: 'answered', status, grpcStatus };
+    return this.#retry(this.#outcome, endpoint);
+  }
+
+  /** After a fault: at another endpoint when nothing of it was sent, or as a retry. */
+  #mayGoOn(fault: PosternError, endpoint: Endpoint): boolean {
+    const { exchange } = this.#running;
+    if (exchange.stopped || !exchange.canSendAgain) return false;
+    if (fault.code === 'UPSTREAM_OVERLOADED') return this.#isOneLeft(endpoint);
+    return this.#outcome !== undefined && this.#retry(this.#outcome, endpoint);
+  }
+
+  #retry(outcome: Outcome, endpoint: Endpoint): boolean {
+    const { retries, cluster } = this.#o;
+    const { exchange, heard } = this.#running;
+    if (retries.attempts === 0 || !retries.isWanted(outcome, exchange.head.method)) return false;
+    if (!exchange.canSendAgain || this.#patience?.fault) return false;
+    const isFree = outcome.kind === 'connect-failed' && this.#isOneLeft(endpoint);
+    if (isFree) return true;
+    if (this.#retries >= retries.attempts) return false;
+    this.#next = cluster.admitRetry();
+    if (!this.#next) {
+      heard.plane.metrics.limit('retry-budget');
+      return false;
+    }
+    this.#retries++;
+    if (retries.anotherEndpoint) this.#isOneLeft(endpoint);
+    heard.plane.metrics.retried(heard.hop);
+    return true;
+  }
+
+  /** Notes that this one was tried: another one that has not failed costs nothing but the time to connect. */
+  #isOneLeft({ address }: Endpoint): boolean {
+    this.#tried = (this.#tried ?? new Set()).add(address);
+    const { cluster, subset, hash } = this.#o;
+    return cluster.pick({ subset, hash, tried: this.#tried }) !== undefined;
+  }
+
+  #backOff(): Promise<void> {
+    const { plane } = this.#running.heard;
+    const ms = this.#o.retries.backoffMs(this.#retries, plane.random());
+    return pause(this.#running, ms, this.#patience);
+  }
+}
+
+/** Waits; rejects when the exchange is over before. */
+export async function pause({ exchange, heard }: Running, ms: number, patience?: Patience): Promise<void> {
+  if (ms > 0) {
+    const work = new Promise<void>((resolve) => heard.plane.clock.after(ms, resolve));
+    await (patience ? patience.wait(work, () => undefined) : work);
+  }
+  const { stopped } = exchange;
+  if (stopped) throw stopped;
+}
+
+function patienceFor({ exchange, heard }: Running, ms: number, service: string): Patience {
+  return new Patience({
+    clock: heard.plane.clock,
+    ms,
+    fault: () => fail('UPSTREAM_TIMEOUT', { service, ms }),
+    over: (fault) => exchange.cut(fault),
+  });
+}
+
+/** Cuts the exchange when no byte of a body has passed for so long; looked at four times in it. */
+function watchIdle({ exchange, heard }: Running, ms: number): () => void {
+  const { clock } = heard.plane;
+  let moved = -1;
+  let since = clock.monotonic();
+  let cancel = (): void => undefined;
+  const look = (): void => {
+    const now = clock.monotonic();
+    const bytes = exchange.bytesIn + exchange.bytesOut;
+    if (bytes !== moved) [moved, since] = [bytes, now];
+    if (now - since >= ms) return exchange.cut(fail('HTTP_TIMEOUT', { what: 'stream', ms }));
+    cancel = clock.after(ms / 4, look);
+  };
+  cancel = clock.after(ms / 4, look);
+  return () => cancel();
+}
+
+/** What a fault says of the endpoint; nothing when it is the caller's or our own. */
+function outcomeOf({ code }: PosternError, exchange: Exchange): Outcome | undefined {
+  if (code === 'UPSTREAM_CONNECT_FAILED' || code === 'UPSTREAM_IDENTITY_WRONG') return connectFailed;
+  if (code === 'UPSTREAM_TIMEOUT') return timedOut;
+  if (code === 'UPSTREAM_CLOSED') return exchange.wasUntouched ? refused : reset;
+  return code === 'UPSTREAM_REPLY_INVALID' ? reset : undefined;
+}
+const connectFailed: Outcome = { kind: 'connect-failed' };
+const timedOut: Outcome = { kind: 'timeout' };
+const refused: Outcome = { kind: 'refused' };
+const reset: Outcome = { kind: 'reset' };
+
+/** The far proxy says that nothing of the request has reached its application. */
+function isUnprocessed(fields: FieldList): boolean {
+  for (let at = 0; at < fields.length; at += 2) if (fields[at] === unprocessedField) return true;
+  return false;
+}
