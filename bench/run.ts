@@ -7,6 +7,7 @@ import type { Bench } from './bench.ts';
 const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>> = {
   issuance: () => import('./issuance.ts'),
   policy: () => import('./policy.ts'),
+  routing: () => import('./routing.ts'),
   audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),

@@ -16,7 +16,11 @@ const grpcStatusOf: Readonly<Record<string, number>> = {
 };
 const gatewayErrors = [502, 503, 504];
 
-export function compileRetries(given: Retries = defaultRetries): RetryPlan {
+export function compileRetries(given: Retries | undefined): RetryPlan {
+  return given ? compile(given) : usual;
+}
+
+function compile(given: Retries): RetryPlan {
   const conditions = new Set(given.on ?? ['connect-failure', 'refused-stream']);
   const statuses = new Set<number>();
   const grpcStatuses = new Set<number>();
@@ -57,3 +61,6 @@ export function compileRetries(given: Retries = defaultRetries): RetryPlan {
     backoffMs: (retry, at) => at * Math.min(max, base * 2 ** (retry - 1)),
   };
 }
+
+/** Nearly every route has this one. */
+const usual = compile(defaultRetries);

@@ -1,4 +1,5 @@
 // Where a name leads: the virtual host that a request is for, and the first of its routes that matches. A name that two claim leads nowhere.
+import { isDeepStrictEqual } from 'node:util';
 import { suggest } from '#base/suggest';
 import { parseSpiffeId } from '#spiffe';
 import type { ClusterEntry, ServiceEntry, VirtualServiceEntry } from '#wire';
@@ -41,6 +42,8 @@ export interface Routes {
 }
 
 export interface RoutesOptions {
+  /** Those in force so far: what has not changed is not compiled again. */
+  readonly before?: Routes | undefined;
   readonly services: readonly ServiceEntry[];
   readonly clusters: readonly ClusterEntry[];
   readonly virtualServices: readonly VirtualServiceEntry[];
@@ -50,7 +53,7 @@ export interface RoutesOptions {
  * Every service and every cluster that no virtual service speaks for gets one with defaults. Throws when an entry makes no sense: a snapshot is
  * taken whole or not at all.
  */
-export function compileRoutes({ services, clusters: declared, virtualServices }: RoutesOptions): Routes {
+export function compileRoutes({ services, clusters: declared, virtualServices, before }: RoutesOptions): Routes {
   const clusters = clustersOf(services, declared);
   const owners = new Map<string, string>();
   for (const { id, hosts } of services) for (const host of hosts) owners.set(host, id);
@@ -77,7 +80,7 @@ export function compileRoutes({ services, clusters: declared, virtualServices }:
   for (const [name, { entry, hosts }] of claims) {
     const behind = ports.get(entry.id) ?? [];
     const port = behind.length === 1 ? behind[0] : undefined;
-    const virtualHost = compileVirtualHost({ entry: withDefaults(entry, clusters), port });
+    const virtualHost = compileOrKeep({ entry: withDefaults(entry, clusters), port }, before?.byName(name));
     byName.set(name, virtualHost);
     for (const host of hosts) {
       const isStolen = owners.has(host) && owners.get(host) !== entry.id;
@@ -108,6 +111,12 @@ export function compileRoutes({ services, clusters: declared, virtualServices }:
     virtualHosts: [...new Set(byName.values())],
     nearest: (host) => suggest(host, byHost.keys()),
   };
+}
+
+type Ready = Pick<VirtualHost, 'entry' | 'port'>;
+function compileOrKeep(next: Ready, before: VirtualHost | undefined): VirtualHost {
+  const isSame = before && before.port === next.port && isDeepStrictEqual(before.entry, next.entry);
+  return isSame ? before : compileVirtualHost(next);
 }
 
 interface Claim {

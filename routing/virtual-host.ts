@@ -21,7 +21,8 @@ export function compileVirtualHost(o: {
   readonly port: number | undefined;
 }): VirtualHost {
   const { entry, port } = o;
-  const index = indexPaths((entry.http ?? []).flatMap((route, place) => alternativesOf(route, place, entry.name)));
+  const alternatives = (entry.http ?? []).flatMap((route, place) => alternativesOf(route, place, entry.name));
+  const index = indexPaths(alternatives, holds);
   const tunnels = (['tcp', 'tls'] as const).map((kind) =>
     (entry[kind] ?? []).map((route, place) =>
       compileTunnelRoute(route, { virtualService: entry.name, label: labelOf(route, place) }),
@@ -33,7 +34,7 @@ export function compileVirtualHost(o: {
     entry,
     id: entry.id,
     port,
-    http: (asked) => index.first(asked, holds)?.action,
+    http: (asked) => index.first(asked)?.action,
     tcp: (asked) => tcp.find((route) => route.matches(asked))?.action,
     tls: (asked) => tls.find((route) => route.matches(asked))?.action,
   };

@@ -1,7 +1,6 @@
 // Is an HTTP route one that can be carried out?
 import type { Report } from '#policy';
 import type { HttpRoute, RateLimit, Retries } from '#wire';
-import { compilePath } from '../match-path.ts';
 import { readReplacement } from '../rewrite.ts';
 import { checkDuration } from './amount.ts';
 import { checkCors } from './cors.ts';
@@ -140,5 +139,5 @@ function isEveryPath(path: NonNullable<HttpRoute['match']>[number]['path']): boo
   if (path?.regex !== undefined) return path.regex === '.*' || path.regex === '/.*';
   if (path?.template !== undefined) return path.template === '/**';
   if (path?.exact !== undefined || path === undefined) return path === undefined;
-  return compilePath(path).below === '';
+  return path.prefix === '/';
 }

@@ -1,6 +1,6 @@
 // What a host leads to, and which of its routes a request takes.
 import { describe, expect, test } from 'vitest';
-import type { Asked, Forward, Redirect } from '#routing';
+import { type Asked, compileRoutes, type Forward, type Redirect } from '#routing';
 import { idOf } from '../helpers/policy.ts';
 import { asked, routesOf, service } from '../helpers/routing.ts';
 
@@ -219,4 +219,27 @@ describe('redirects', () => {
   ])('%s', (redirect, to) => {
     expect(location(redirect)).toBe(to);
   });
+});
+
+test('what has not changed is not compiled again', () => {
+  const options = (path: string) => ({
+    services: [service('payments'), service('web')],
+    clusters: [],
+    virtualServices: [
+      {
+        name: 'payments',
+        id: idOf('payments'),
+        hosts: [],
+        http: [{ match: [{ path: { prefix: path } }], route: [{ cluster: 'web' }] }],
+      },
+    ],
+  });
+  const before = compileRoutes(options('/a'));
+  const same = compileRoutes({ ...options('/a'), before });
+  const changed = compileRoutes({ ...options('/b'), before });
+  expect([same.byHost('payments'), same.byHost('web')]).toEqual([before.byHost('payments'), before.byHost('web')]);
+  expect(same.byHost('payments')).toBe(before.byHost('payments'));
+  expect(changed.byHost('web')).toBe(before.byHost('web'));
+  expect(changed.byHost('payments')!.http(asked('/a'))).toBeUndefined();
+  expect(changed.byHost('payments')!.http(asked('/b'))).toBeDefined();
 });
