@@ -30,6 +30,7 @@ import type { Plane, View } from './plane.ts';
 import type { Addresses, Ports } from './ports.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
+import { createTracer, tracingOf } from './tracing/context.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
 export interface DataPlaneOptions extends Ports {
@@ -108,6 +109,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     upstream: () => live.count('upstream'),
   });
   const nextId = createIds({ random: o.random, now: clock.now() });
+  const tracer = createTracer();
   const turn = createTurn();
   const dns = createDns({ servers: o.nameServers });
   const upstreams = createUpstreams({
@@ -149,6 +151,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     random: o.random,
     places: createPlaces(limits.exchanges),
     nextId,
+    trace(fields, { isPublic = false }) {
+      const tracing = view?.tracing;
+      return tracing && tracer.begin(fields, { tracing, isFromOutside: isPublic, at: o.random() });
+    },
+    traceUnder: (trace) => tracer.under(trace),
     parseAuthority: createAuthorityParser(),
     record(record) {
       try {
@@ -381,6 +388,7 @@ function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program,
     routes,
     isLimited: routes.virtualHosts.some(({ id, entry }) => id === service && hasLimits(entry)),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
+    tracing: tracingOf(snapshot.mesh),
   };
 }
 

@@ -3,7 +3,8 @@ import type { Decision } from '#policy';
 import type { DecisionRecord } from '#wire';
 import type { Hop } from './data-plane-metrics.ts';
 import type { Exchange } from './exchange.ts';
-import { type RequestHead, valuesOf } from './request-head.ts';
+import { isGrpc, type RequestHead } from './request-head.ts';
+import { readTraceParent, sampled, type Trace } from './tracing/context.ts';
 
 export type RecordDraft = Omit<DecisionRecord, 'v' | 'seq'>;
 type Writable = { -readonly [K in keyof RecordDraft]: RecordDraft[K] };
@@ -22,6 +23,8 @@ export interface RecordOptions {
   readonly peer?: { readonly uri: string; readonly serial: string } | undefined;
   readonly to?: string | undefined;
   readonly head?: RequestHead | undefined;
+  /** Its place in a trace, when this proxy takes part in those. */
+  readonly trace?: Trace | undefined;
 }
 
 export function openRecord(o: RecordOptions): Writable {
@@ -49,8 +52,13 @@ export function openRecord(o: RecordOptions): Writable {
     record.method = o.head.method;
     record.host = o.head.authority;
     record.path = o.head.path;
-    const traceId = traceIdOf(o.head);
-    if (traceId) record.traceId = traceId;
+    const protocol = protocolOf(o.head);
+    if (protocol) record.protocol = protocol;
+    if (o.trace) noteTrace(record, o.trace);
+    else {
+      const parent = readTraceParent(o.head.fields);
+      if (parent) record.traceId = parent.traceId;
+    }
   }
   return record;
 }
@@ -76,15 +84,22 @@ export function noteEnd(record: Writable, exchange: Exchange, ms: number): void 
   record.bytesIn = exchange.bytesIn;
   record.bytesOut = exchange.bytesOut;
   if (exchange.status !== undefined) record.status = exchange.status;
+  if (record.protocol === 'grpc' && exchange.grpcStatus !== undefined) record.grpcStatus = exchange.grpcStatus;
   if (exchange.sentAt !== undefined && exchange.answeredAt !== undefined)
     record.upstreamMs = Math.max(0, exchange.answeredAt - exchange.sentAt);
 }
 
-/** The trace id of a W3C traceparent (version 00), when there is exactly one valid one. */
-function traceIdOf(head: RequestHead): string | undefined {
-  const [value, more] = valuesOf(head.fields, 'traceparent');
-  if (value === undefined || more !== undefined) return undefined;
-  return /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(value)?.[1];
+function noteTrace(record: Writable, { traceId, spanId, parentSpanId, flags }: Trace): void {
+  record.traceId = traceId;
+  record.spanId = spanId;
+  if (parentSpanId !== undefined) record.parentSpanId = parentSpanId;
+  if (flags & sampled) record.sampled = true;
+}
+
+/** Nothing for plain HTTP. */
+function protocolOf({ method, tunnel, fields }: RequestHead): RecordDraft['protocol'] {
+  if (tunnel !== undefined) return tunnel === 'connect' ? 'tcp' : 'websocket';
+  return method === 'POST' && isGrpc(fields) ? 'grpc' : undefined;
 }
 
 /** Decision ids: a random prefix for each process and a counter, so that they are unique and cost no cryptography. */

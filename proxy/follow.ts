@@ -70,7 +70,7 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   const { response } = target;
   if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
   exchange.outgoing = outgoing;
-  const fields = edited(exchange.head.fields, action, target);
+  const fields = edited(running, action, target);
   if (mirrors.length > 0 && exchange.head.tunnel === undefined)
     for (const { target: copied, share } of mirrors)
       if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields });
@@ -99,6 +99,7 @@ async function wayTo(
   }
   const isOther = cluster.id !== record.to || outgoing.path !== exchange.head.path;
   if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
+  record.security = cluster.link.kind === 'mesh' ? 'mtls' : cluster.link.tls ? 'tls' : 'none';
   const { hashOn } = cluster.live;
   const { fields, query } = exchange.head;
   return {
@@ -130,14 +131,15 @@ function rewritten(head: RequestHead, { rewritePath, rewriteHost }: Sending): Re
   return { ...head, path, host: rewriteHost, authority: rewriteHost };
 }
 
-function edited(fields: FieldList, { request }: Sending, target: Target): FieldList {
+function edited({ exchange, trace }: Running, { request }: Sending, target: Target): FieldList {
+  const { fields } = exchange.head;
   const routed = request ? request.apply(fields) : fields;
-  return fieldsForPeer(target.request ? target.request.apply(routed) : routed);
+  return fieldsForPeer(target.request ? target.request.apply(routed) : routed, trace);
 }
 
 /** A copy for another cluster; nobody waits for it, and policy has its say on it as on any other. */
 function mirror(
-  { exchange, heard, record }: Running,
+  { exchange, heard, record, trace }: Running,
   target: Target,
   { outgoing, fields }: { outgoing: RequestHead; fields: FieldList },
 ): void {
@@ -145,13 +147,15 @@ function mirror(
   copy.outgoing = outgoing;
   exchange.mirrors = [...(exchange.mirrors ?? []), copy];
   const { to, virtualService, route } = record;
-  void serve(heard, copy, async (running) => {
+  const work = async (running: Running): Promise<void> => {
     Object.assign(running.record, { to, virtualService, route, mirrored: true });
     // Its own service is decided too: the permit of the original is none for a copy.
     const way = await wayTo({ ...running, record: Object.assign(running.record, { to: '' }) }, target, outgoing);
     if (!way) return;
-    await forward(running, { ...way, fields, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
-  });
+    const own = running.trace ? fieldsForPeer(fields, running.trace) : fields;
+    await forward(running, { ...way, fields: own, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
+  };
+  void serve(heard, copy, work, trace && heard.plane.traceUnder(trace));
 }
 const never: RetryPlan = { ...untaken, attempts: 0, isWanted: () => false };
 

@@ -76,6 +76,7 @@ async function inbound(running: Running): Promise<void> {
   const view = plane.view();
   if (!own || !view || !caller) throw fail('PROXY_NOT_READY');
   record.to = own.id.uri;
+  record.security = 'mtls';
   const address = running.heard.connection.socket.remoteAddress;
   const reading = factsOf({ plane, view, to: own.id.uri, head: exchange.head, address });
   const facts = reading instanceof Promise ? await reading : reading;
@@ -100,7 +101,8 @@ async function inbound(running: Running): Promise<void> {
   if (limits) holdLimits(running, limits, caller.uri);
   const app = routeToApp(permit, plane, exchange.head);
   record.endpoint = app.address;
-  const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id });
+  const { trace } = running;
+  const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id, trace });
   await send(running, app.pool, fields);
 }
 

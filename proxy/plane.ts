@@ -15,7 +15,9 @@ import type { Bans, Peer } from './identity.ts';
 import type { Limits } from './limits.ts';
 import type { LiveConnections } from './live.ts';
 import type { RateLimits } from './rate-limits.ts';
+import type { FieldList } from './request-head.ts';
 import type { Places } from './shares.ts';
+import type { Trace, Tracing } from './tracing/context.ts';
 import type { Upstreams } from './upstreams.ts';
 
 /** One snapshot, ready to be used. */
@@ -29,6 +31,8 @@ export interface View {
   /** Whether any route of the own service has limits to hold. */
   readonly isLimited: boolean;
   readonly bans: Bans;
+  /** Present when this mesh traces. */
+  readonly tracing: Tracing | undefined;
 }
 
 export interface Plane {
@@ -51,6 +55,10 @@ export interface Plane {
   /** Who has how many exchanges in progress. */
   readonly places: Places;
   readonly nextId: () => string;
+  /** The place in a trace of a request with these fields; `undefined` when this mesh does not trace. */
+  readonly trace: (fields: FieldList, heard: { readonly isPublic?: boolean }) => Trace | undefined;
+  /** Another place right under that one: of a copy. */
+  readonly traceUnder: (trace: Trace) => Trace;
   readonly parseAuthority: (raw: string) => Authority;
   readonly record: (record: RecordDraft) => void;
   /** Throws `AUDIT_*` when nothing may be served because it could not be recorded. */

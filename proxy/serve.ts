@@ -13,6 +13,7 @@ import type { Plane, View } from './plane.ts';
 import type { Place, Pool } from './pool.ts';
 import { replyTo } from './reply.ts';
 import type { FieldList } from './request-head.ts';
+import type { Trace } from './tracing/context.ts';
 
 type OpenRecord = ReturnType<typeof openRecord>;
 
@@ -36,6 +37,8 @@ export interface Running {
   readonly heard: Heard;
   readonly exchange: Exchange;
   readonly record: OpenRecord;
+  /** Its place in a trace, when this proxy takes part in those. */
+  readonly trace?: Trace | undefined;
 }
 
 /** Runs `work` for one exchange and keeps its books. Never rejects. */
@@ -43,9 +46,10 @@ export async function serve(
   heard: Heard,
   exchange: Exchange,
   work: (running: Running) => Promise<void>,
+  trace = heard.plane.trace(exchange.head.fields, heard),
 ): Promise<void> {
   const { plane } = heard;
-  const record = open(heard, exchange);
+  const record = open(heard, exchange, trace);
   const holder = heard.holder ?? (heard.hop === 'inbound' ? heard.caller?.uri : undefined);
   const isTaken = plane.places.has(holder);
   if (isTaken) plane.places.take(holder);
@@ -53,7 +57,7 @@ export async function serve(
   try {
     if (!isTaken) throw overloaded(plane);
     plane.assertRecording();
-    await work({ heard, exchange, record });
+    await work({ heard, exchange, record, trace });
   } catch (thrown) {
     const fault = isPosternError(thrown)
       ? thrown
@@ -204,7 +208,7 @@ function answer(heard: Heard, exchange: Exchange, fault: PosternError, record: O
   exchange.reply(reply.head, reply.body);
 }
 
-function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | undefined): OpenRecord {
+function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | undefined, trace?: Trace): OpenRecord {
   return openRecord({
     id: plane.nextId(),
     hop,
@@ -216,6 +220,7 @@ function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | un
     remote: connection.remote,
     peer: caller,
     head: exchange?.head,
+    trace,
   });
 }
 

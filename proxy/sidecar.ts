@@ -27,6 +27,7 @@ import { startWitnessing } from './agent/witness.ts';
 import type { AppAddress } from './app-protocol.ts';
 import type { DataPlaneOptions } from './data-plane.ts';
 import type { SidecarAddresses } from './ports.ts';
+import { createSpanExporter } from './tracing/exporter.ts';
 import { createDataPlanes } from './workers.ts';
 
 export interface SidecarConfig {
@@ -141,6 +142,13 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     ...config.audit,
   });
   undo.defer(() => records.close());
+  const spans = createSpanExporter({
+    resource: { service: id.service, trustDomain: id.trustDomain, instance: holding.instance, version },
+    clock,
+    random,
+    log,
+    metrics,
+  });
   const dataPlane = (deps.createDataPlane ?? createDataPlanes)({
     ...listen,
     workers: config.workers ?? 1,
@@ -152,6 +160,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     record(record) {
       if (taps.isOn) taps.see(record);
       records.append(record);
+      spans.note(record);
     },
     assertRecording: () => {
       if (!records.accepting) throw records.refusal();
@@ -192,9 +201,11 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     metrics,
   });
   snapshots.restore();
+  spans.sendTo(snapshots.current?.mesh?.tracing?.otlp);
   // A push wakes every proxy at once: all of them enforce it before any of them keeps and acknowledges it.
   let cancelKeep: (() => void) | undefined;
   const keepSoon = (): void => {
+    spans.sendTo(snapshots.current?.mesh?.tracing?.otlp);
     cancelKeep ??= clock.after(keepAfterMs * (0.2 + 0.8 * random()), () => {
       cancelKeep = undefined;
       snapshots.keep();
@@ -295,6 +306,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     const cut = new AbortController();
     const lastRecords = records.flush().then(() => uploader.close(cut.signal));
     const lastWords = [
+      spans.close(),
       reporter.close(),
       lastRecords,
       lastRecords.then(() => records.sign()).then(() => witnessing.close()),

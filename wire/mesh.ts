@@ -21,6 +21,13 @@ export const meshFields = {
       sampling: s.optional(
         s.number({ minimum: 0, maximum: 100, default: 1, description: 'percent of the traces that begin here' }),
       ),
+      trustEdge: s.optional(
+        s.boolean({
+          default: false,
+          description:
+            'whether callers outside the mesh may name the trace and say that it is sampled; otherwise a new one begins',
+        }),
+      ),
     }),
   ),
   metrics: s.optional(
