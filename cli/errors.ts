@@ -47,6 +47,12 @@ export const cliErrors = {
     status: 409,
     retryable: false,
   },
+  CLI_ADMIN_UNREACHABLE: {
+    message: 'no proxy answers at {address}: {reason}',
+    hint: 'a proxy says on start where its admin listener is; it answers on its own machine only',
+    status: 503,
+    retryable: true,
+  },
   CLI_OUTPUT_UNWRITABLE: {
     message: 'standard output cannot be written: {reason}',
     hint: 'what was printed is cut short; check free space where it goes and run it again',

@@ -13,7 +13,7 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 const usageCodes = new Set(['CLI_USAGE', 'CONFIG_INVALID', 'CONFIG_FILE_INVALID', 'CONFIG_NO_HOME']);
-const unreachableCodes = new Set(['CONTROL_UNREACHABLE', 'CLI_NO_SERVER']);
+const unreachableCodes = new Set(['CONTROL_UNREACHABLE', 'CLI_NO_SERVER', 'CLI_ADMIN_UNREACHABLE']);
 
 /** The exit code for anything thrown. */
 export function exitCodeOf(thrown: unknown): ExitCode {

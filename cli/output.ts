@@ -42,6 +42,10 @@ export interface Output {
   data(value: object, human: Table | string): void;
   /** One of many results as they come: a JSON or YAML document of its own, or a line for people. */
   item(value: object, human: string): void;
+  /** One of several looks at the same: a document each; on a terminal the new one stands in place of the old. */
+  frame(value: object, human: Table): void;
+  /** The table as it would be printed. */
+  tableText(table: Table): string;
   /** Text or bytes to stdout as they are, whatever the format: PEM, scripts. */
   raw(content: string | Uint8Array): void;
   /** Talk: what was done, for people. Silenced by -q. */
@@ -60,6 +64,7 @@ export interface Output {
   onClosed(listener: () => void): void;
 }
 
+const clearScreen = `${String.fromCharCode(27)}[2J${String.fromCharCode(27)}[H`;
 /** The version of every JSON shape that the command line prints. */
 const outputVersion = 1;
 
@@ -107,6 +112,12 @@ export function createOutput(options: OutputOptions): Output {
       if (format === 'table') return human(line);
       out(format === 'yaml' ? `---\n${document(value, 0)}` : document(value, 0));
     },
+    frame(value, view) {
+      if (format !== 'table') return out(format === 'yaml' ? `---\n${document(value, 0)}` : document(value, 0));
+      if (stdout.isTTY) out(clearScreen);
+      human(view);
+    },
+    tableText: (view) => formatTable(view, { width: stdout.isTTY ? stdout.columns : undefined, paint }),
     raw: out,
     say: (text) => {
       if (!quiet) err(ended(text));

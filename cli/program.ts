@@ -82,7 +82,7 @@ function helpFor(words: readonly string[]): string {
   const end = words.findIndex((word) => !/^[a-z][a-z-]*$/.test(word));
   const [first, second] = words.slice(0, end < 0 ? undefined : end);
   const known = commands.some(({ name }) => name === first);
-  const group = first !== undefined && ['ca', 'token', 'identity', 'policy', 'audit'].includes(first);
+  const group = first !== undefined && ['ca', 'token', 'identity', 'policy', 'audit', 'proxy'].includes(first);
   return ['postern', known && first, known && group && second, '--help'].filter(Boolean).join(' ');
 }
 

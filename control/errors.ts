@@ -152,6 +152,7 @@ export const controlErrors = {
     status: 404,
     retryable: false,
   },
+  SERVICE_NAME_UNKNOWN: { message: 'there is no service {name}', hint: '{fix}', status: 404, retryable: false },
   PROXY_UNKNOWN: { message: 'there is no proxy or service {name}', hint: '{fix}', status: 404, retryable: false },
   TAP_FULL: {
     message: 'as many taps run as may at a time ({limit})',

@@ -5,6 +5,7 @@ import { isPosternError, messageOf } from '#base/error';
 import { exposeCollection } from '#base/memory';
 import type { Identity } from '#spiffe';
 import type { Snapshot } from '#wire';
+import { type ClusterView, sumOfClusters } from './cluster-sum.ts';
 import { createDataPlane, type DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { fail } from './errors.ts';
 import { defaultLimits, type Limits, limitBounds } from './limits.ts';
@@ -247,6 +248,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
         },
         exchanges: sum(({ exchanges }) => exchanges),
         pools: sum(({ pools }) => pools),
+        clusters: sumOfClusters(all.map(({ clusters }) => clusters)),
         peers: all.flatMap(({ peers }) => peers).slice(0, 1_000),
         limits: whole,
         workers: [
@@ -269,6 +271,7 @@ interface Description {
   readonly connections: { readonly inbound: number; readonly outbound: number; readonly upstream: number };
   readonly exchanges: number;
   readonly pools: number;
+  readonly clusters: readonly ClusterView[];
   readonly peers: readonly unknown[];
 }
 

@@ -9,13 +9,7 @@ export interface AskedTunnel {
   readonly from: string;
   readonly port: number;
   /** Of TLS. */
-  readonly sni?: string | undefined;
-}
-
-export interface TunnelCondition {
-  /** As people read it after "not". */
-  readonly what: string;
-  readonly isMet: (asked: AskedTunnel) => boolean;
+  readonly sni?: string;
 }
 
 export interface TunnelRoute {
@@ -27,7 +21,7 @@ export function compileTunnelRoute(
   given: TcpRoute | TlsRoute,
   o: { virtualService: string; label: string },
 ): TunnelRoute {
-  const alternatives = given.match?.map(compileTunnelMatch);
+  const alternatives = given.match?.map(compileMatch);
   return {
     action: {
       virtualService: o.virtualService,
@@ -35,27 +29,20 @@ export function compileTunnelRoute(
       ...compileTargets(given.route),
       idleTimeoutMs: given.idleTimeout === undefined ? undefined : durationOf(given.idleTimeout),
     },
-    matches: alternatives
-      ? (asked) => alternatives.some((conditions) => conditions.every(({ isMet }) => isMet(asked)))
-      : () => true,
+    matches: alternatives ? (asked) => alternatives.some((match) => match(asked)) : () => true,
   };
 }
 
 type TunnelMatch = NonNullable<TcpRoute['match']>[number] | TlsRoute['match'][number];
 
-export function compileTunnelMatch(match: TunnelMatch): TunnelCondition[] {
+function compileMatch(match: TunnelMatch): (asked: AskedTunnel) => boolean {
   const { from, ports } = match;
-  const conditions: TunnelCondition[] = [];
-  const names = 'sni' in match ? match.sni : undefined;
-  if (names)
-    conditions.push({
-      what: `server name ${names.join(', ')}`,
-      isMet: ({ sni }) => sni !== undefined && names.some((name) => isNamed(sni, name)),
-    });
-  if (ports) conditions.push({ what: `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
   const isFrom = from && compileSources(from);
-  if (isFrom) conditions.push({ what: `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
-  return conditions;
+  const names = 'sni' in match ? match.sni : undefined;
+  return ({ from: caller, port, sni }) =>
+    (!ports || ports.includes(port)) &&
+    (!isFrom || isFrom(caller)) &&
+    (!names || (sni !== undefined && names.some((name) => isNamed(sni, name))));
 }
 
 /** `*.example.com` is every name below it, however deep. */

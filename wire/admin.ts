@@ -3,7 +3,7 @@
 import type { Problem } from '#base/error';
 import { type Static, s } from '#base/schema';
 import type { ControlEvent, DecisionRecord } from './record.ts';
-import { type LocatedResource, originSchema, type Resource } from './resources.ts';
+import { type LocatedResource, originSchema } from './resources.ts';
 import { wireVersion } from './version.ts';
 
 const version = s.literal(wireVersion);
@@ -76,9 +76,6 @@ export interface ApplyReply {
     readonly kind: string;
     readonly name: string;
     readonly change: 'created' | 'updated' | 'unchanged' | 'deleted';
-    /** What an updated one was and would be; with `dryRun` only. */
-    readonly before?: Resource;
-    readonly after?: Resource;
   }[];
 }
 /** GET /v1/resources?kind=&name= answers `{ resources: LocatedResource[] }`; DELETE /v1/resources/KIND/NAME answers an ApplyReply. */
@@ -101,11 +98,23 @@ export interface ProxyStatus {
   readonly advertise: string;
   readonly version: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** gone: its lease ran out. stale: connected, but the revision it must have is not yet acknowledged. */
-  readonly sync: 'synced' | 'stale' | 'refused' | 'gone';
+  /**
+   * synced: it holds what it must. stale: it was sent, and is not yet acknowledged. not-sent: no stream is open on which to send it. refused: the proxy said
+   * no. left: it said that it goes, and went. gone: nothing was heard of it for a lease.
+   */
+  readonly sync: 'synced' | 'stale' | 'not-sent' | 'refused' | 'left' | 'gone';
   readonly revision: number;
   readonly wanted: number;
   readonly refusal?: string;
+  /** Its stream for configuration is open. */
+  readonly connected: boolean;
+  readonly state: 'serving' | 'draining' | 'unknown';
+  /** What its checks say of the application beside it; absent: there are none. */
+  readonly health?: 'healthy' | 'unhealthy';
+  readonly zone?: string;
+  readonly weight?: number;
+  readonly appPort?: number;
+  /** Its last word, which acknowledges `revision` and renews its lease. */
   readonly lastReportAt: number;
   readonly notAfter: number;
   readonly connections: { readonly inbound: number; readonly outbound: number };

@@ -84,6 +84,8 @@ export type {
   TrafficResource,
 } from './resources.ts';
 export { resourceSchemas } from './resources.ts';
+export type { ServiceName, ServiceReport } from './service.ts';
+export { mostRules } from './service.ts';
 export type {
   CasbinModel,
   Endpoint,

@@ -51,25 +51,32 @@ export async function checkProxies(
   now: number,
 ): Promise<CheckCategory> {
   const checks = await Promise.all(
-    proxies.map((proxy) =>
-      ask(`${shortId(proxy.service, trustDomain)} ${proxy.instance} is in sync`, () => {
-        if (proxy.sync === 'refused')
-          return failure(
-            `it refused revision ${proxy.wanted}: ${proxy.refusal ?? 'no reason given'}`,
-            'the last good revision stays in force there',
-          );
-        if (proxy.sync === 'gone')
-          return warning(
-            `nothing was heard of it for ${formatDuration(now - proxy.lastReportAt)}`,
-            'start it again; one that is gone for good leaves this list after its certificate has expired',
-          );
-        if (proxy.notAfter <= now)
-          return failure('its certificate has expired', 'it must enrol again with a new token');
-        return proxy.sync === 'stale'
-          ? warning(`it holds revision ${proxy.revision} of ${proxy.wanted}`, 'look again in a moment; then at its log')
-          : undefined;
-      }),
-    ),
+    proxies
+      .filter(({ sync }) => sync !== 'left')
+      .map((proxy) =>
+        ask(`${shortId(proxy.service, trustDomain)} ${proxy.instance} is in sync`, () => {
+          if (proxy.sync === 'refused')
+            return failure(
+              `it refused revision ${proxy.wanted}: ${proxy.refusal ?? 'no reason given'}`,
+              'the last good revision stays in force there',
+            );
+          if (proxy.sync === 'gone')
+            return warning(
+              `nothing was heard of it for ${formatDuration(now - proxy.lastReportAt)}`,
+              'start it again; one that is gone for good leaves this list after its certificate has expired',
+            );
+          if (proxy.notAfter <= now)
+            return failure('its certificate has expired', 'it must enrol again with a new token');
+          if (proxy.sync === 'not-sent')
+            return failure('it is not connected, so that changes cannot be sent to it', 'look at its log');
+          return proxy.sync === 'stale'
+            ? warning(
+                `it holds revision ${proxy.revision} of ${proxy.wanted}`,
+                'look again in a moment; then at its log',
+              )
+            : undefined;
+        }),
+      ),
   );
   if (checks.length === 0)
     checks.push(

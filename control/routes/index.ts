@@ -14,6 +14,7 @@ import { lookRoutes } from './look.ts';
 import { recordRoutes } from './records.ts';
 import { reportRoutes } from './report.ts';
 import { resourceRoutes } from './resources.ts';
+import { serviceRoutes } from './services.ts';
 import { statusRoutes } from './status.ts';
 import { tokenRoutes } from './tokens.ts';
 import { watchRoutes } from './watch.ts';
@@ -44,6 +45,8 @@ export function registerRoutes(app: App, options: RoutesOptions): void {
   identityRoutes(app, { authority });
   banRoutes(app, { authority });
   caRoutes(app, { authority, onRotation: (what) => what === 'issuing' && watchers.askToRenew() });
-  statusRoutes(app, { registry, snapshots, witness: records.witness, server });
+  const seen = { registry, snapshots, watchers, witness: records.witness };
+  statusRoutes(app, { parts: seen, server });
+  serviceRoutes(app, { ...seen, authority, resources, records, clock: parts.clock });
   healthRoutes(app, { metrics, problems });
 }

@@ -1,5 +1,5 @@
-// What the admin and the health listeners show of a running sidecar. Keys are never shown, and neither are the values of conditions
-// on headers that carry secrets.
+// What the admin and the health listeners show of a running sidecar. Keys are never shown, and neither are values of headers that carry
+// secrets, whether rules or routes ask for them or set them.
 import type { Metrics } from '#base/metrics';
 import { formatBundle, toPem } from '#spiffe';
 import type { Snapshot } from '#wire';
@@ -42,7 +42,18 @@ export function adminPages(shown: Shown): Readonly<Record<string, Page>> {
     '/identity': { describe: 'the certificate chain and the trust bundle', read: () => ({ body: identityOf(shown) }) },
     '/connections': {
       describe: 'what the data plane is doing',
-      read: upToDate(shown, () => ({ body: shown.describe() })),
+      read: upToDate(shown, () => ({ body: hideIn(shown.describe(), '') })),
+    },
+    '/dump': {
+      describe: 'all of it as one answer: postern proxy dump --admin shows it',
+      read: () => {
+        const parts = dumpOf(shown);
+        return parts instanceof Promise ? parts.then((body) => ({ body })) : { body: parts };
+      },
+    },
+    '/clusters': {
+      describe: 'clusters at work: their endpoints, health, ejections, requests under way, bounds that have bitten',
+      read: upToDate(shown, () => ({ body: (shown.describe() as { clusters?: unknown }).clusters ?? [] })),
     },
     '/metrics': metricsPage(shown),
   };
@@ -56,7 +67,7 @@ export function dumpOf(shown: Shown): Promise<Readonly<Record<string, unknown>>>
     return {
       status: statusOf(shown),
       certificate,
-      dataPlane: shown.describe(),
+      dataPlane: hideIn(shown.describe(), ''),
       configuration: rest,
       policy: policy && {
         ...{ revision: policy.revision, digest: policy.digest },
@@ -151,5 +162,22 @@ function redacted(snapshot: Snapshot | undefined): Snapshot | undefined {
       ? { ...rule, when: rule.when.map((one) => (secretHeader.test(one.key) ? { ...one, in: ['(hidden)'] } : one)) }
       : rule,
   );
-  return { ...snapshot, policy: { ...snapshot.policy, rules } };
+  const { virtualServices } = snapshot;
+  const routes = virtualServices && {
+    virtualServices: hideIn(virtualServices, '') as NonNullable<Snapshot['virtualServices']>,
+  };
+  return { ...snapshot, ...routes, policy: { ...snapshot.policy, rules } };
+}
+
+const namesWithin = new Set(['headers', 'query', 'set', 'add']);
+
+/** Routes may match on a secret, and set one: whatever stands under such a name is hidden. */
+function hideIn(value: unknown, within: string): unknown {
+  if (Array.isArray(value)) return value.map((each) => hideIn(each, within));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([name, each]) => {
+    const isSecret = namesWithin.has(within) && secretHeader.test(name);
+    return [name, isSecret ? '(hidden)' : hideIn(each, name)];
+  });
+  return Object.fromEntries(entries);
 }

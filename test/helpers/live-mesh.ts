@@ -75,9 +75,9 @@ export async function startLiveMesh(options: MeshOptions = {}): Promise<LiveMesh
         await program.parseAsync(words as string[], { from: 'user' });
         code = control.exitCode();
       } catch (thrown) {
-        const failure = isPosternError(thrown)
-          ? thrown
-          : usageFailure(thrown as Parameters<typeof usageFailure>[0], words);
+        const isUsage = String((thrown as { code?: unknown }).code).startsWith('commander.');
+        const failure = isUsage ? usageFailure(thrown as Parameters<typeof usageFailure>[0], words) : thrown;
+        if (!isUsage && !isPosternError(thrown)) throw thrown;
         control.context.output.error(failure);
         code = exitCodeOf(failure);
       }
