@@ -1,5 +1,7 @@
 // The settings of a sidecar. Loaded by sidecars: never import anything large here.
+import { isIP } from 'node:net';
 import { durationPattern } from '#base/duration';
+import { parseHostPort } from '#base/host-port';
 import { type Schema, s } from '#base/schema';
 import { type Limits, limitBounds } from '#proxy/limits';
 import { bareAddress, clash, hostPort, isAnyPort, isLocal, protocolAddress } from './addresses.ts';
@@ -84,6 +86,15 @@ export const sidecarSettings = {
     }),
     { value: 'N' },
   ),
+  dns: optionalSetting(
+    s.string({
+      pattern: '^(\\[[0-9a-fA-F:.]+\\]|[0-9.]+):[0-9]{1,5}(,(\\[[0-9a-fA-F:.]+\\]|[0-9.]+):[0-9]{1,5})*$',
+      title: 'addresses of name servers as ADDRESS:PORT, with commas between',
+      maxLength: 300,
+      description: 'name servers for clusters and endpoints that are known by name; those of the system otherwise',
+    }),
+    { value: 'ADDRESS:PORT' },
+  ),
   drain: setting(
     s.string({
       pattern: durationPattern,
@@ -152,7 +163,14 @@ export type SidecarSettings = ValuesOf<typeof sidecarSettings>;
 
 /** Throws `CONFIG_INVALID` with every problem. */
 export function sidecarConfig(input: SettingsInput): SidecarSettings {
-  const contradictions = [keepsAdminHome, keepsOutboundHome, listensOnceEach, advertisesARealPort, hasOneToken];
+  const contradictions = [
+    keepsAdminHome,
+    keepsOutboundHome,
+    listensOnceEach,
+    advertisesARealPort,
+    hasOneToken,
+    asksRealNameServers,
+  ];
   return readSettings({ process: 'the sidecar', settings: sidecarSettings, contradictions, ...input });
 }
 
@@ -160,6 +178,16 @@ function keepsAdminHome({ admin, unsafeAdminNonLoopback }: SidecarSettings): str
   return isLocal(admin) || unsafeAdminNonLoopback
     ? undefined
     : `--admin ${admin} can be reached by other machines and has no authentication: use 127.0.0.1, or add --unsafe-admin-non-loopback`;
+}
+
+function asksRealNameServers({ dns }: SidecarSettings): string | undefined {
+  const wrong = dns?.split(',').find((one) => !isServer(one));
+  return wrong === undefined ? undefined : `--dns ${wrong} is not the address and port of a name server`;
+}
+
+function isServer(text: string): boolean {
+  const parts = parseHostPort(text);
+  return parts !== undefined && isIP(parts.host) !== 0 && parts.port > 0;
 }
 
 function keepsOutboundHome({

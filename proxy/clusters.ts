@@ -6,6 +6,8 @@ import { type ClusterLink, linkOf } from './cluster-link.ts';
 import { endpointsOf } from './discovery/declared.ts';
 import type { Dns } from './discovery/dns.ts';
 import { type DnsEndpoints, type DnsQuestion, type Levels, watchDns } from './discovery/dns-endpoints.ts';
+import { type HealthCheck, readHealthCheck } from './health/check.ts';
+import type { Checker, CheckerOptions } from './health/checker.ts';
 
 export interface Cluster {
   readonly name: string;
@@ -37,6 +39,14 @@ export interface ClustersOptions {
   readonly dns: Dns;
   /** How a question for the endpoints of a cluster ended; `reason` when there is no good answer, and those of before stay. */
   readonly onDnsAnswer: (o: { readonly cluster: string; readonly reason: string | undefined }) => void;
+  /** Checks endpoints outside the mesh; those of services are checked by the proxies beside them. */
+  readonly createChecker: (onChange: CheckerOptions['onChange']) => Checker;
+  /** An endpoint is healthy again, or is not any more and why. */
+  readonly onHealth: (o: {
+    readonly cluster: string;
+    readonly address: string;
+    readonly reason: string | undefined;
+  }) => void;
 }
 
 interface Held {
@@ -48,58 +58,92 @@ interface Held {
   warming: Promise<void> | undefined;
   settings: ClusterSettings;
   /** Where its endpoints come from when DNS knows them. */
-  watch: { readonly question: DnsQuestion; readonly dns: DnsEndpoints; levels: Levels } | undefined;
+  watch: { readonly question: DnsQuestion; readonly dns: DnsEndpoints } | undefined;
+  /** Those to use first, those to use when none of them is healthy, and so on. */
+  levels: Levels;
+  check: HealthCheck | undefined;
+  checker: Checker | undefined;
 }
 
 interface Prepared {
   readonly routed: RoutedCluster;
   readonly link: ClusterLink;
   readonly endpoints: readonly Endpoint[] | DnsQuestion;
+  readonly check: HealthCheck | undefined;
 }
 
 export function createClusters(o: ClustersOptions): Clusters {
   const held = new Map<string, Held>();
 
-  const putInForce = ({ routed, link, endpoints }: Prepared): void => {
+  const putInForce = ({ routed, link, endpoints, check }: Prepared): void => {
     const { name, id, entry: settings = {} } = routed;
     let cluster = held.get(name);
     if (!cluster) {
       const live = o.createLive({ name });
-      cluster = { name, id, live, link, isGone: false, warming: undefined, settings, watch: undefined };
+      cluster = {
+        name,
+        id,
+        live,
+        link,
+        isGone: false,
+        warming: undefined,
+        settings,
+        watch: undefined,
+        levels: [],
+        check: undefined,
+        checker: undefined,
+      };
       held.set(name, cluster);
     }
     cluster.id = id;
     cluster.settings = settings;
+    cluster.check = check;
     if (!isSame(cluster.link, link)) cluster.link = link;
     if ('type' in endpoints) return ask(cluster, endpoints);
     stopAsking(cluster);
-    use(cluster, endpoints);
+    use(cluster, [endpoints]);
   };
-  const use = (cluster: Held, endpoints: readonly Endpoint[]): void => {
-    cluster.live.update({ settings: cluster.settings, endpoints });
+  const use = (cluster: Held, levels: Levels): void => {
+    cluster.levels = levels;
+    const { check, link } = cluster;
+    if (check && link.kind === 'external') {
+      cluster.checker ??= o.createChecker(({ address, reason }) => {
+        o.onHealth({ cluster: cluster.name, address, reason });
+        choose(cluster);
+      });
+      cluster.checker.use({ check, link, endpoints: levels.flat() });
+    } else {
+      cluster.checker?.close();
+      cluster.checker = undefined;
+    }
+    choose(cluster);
+  };
+  /** The first level of which any endpoint is healthy; the first one when none is. */
+  const choose = (cluster: Held): void => {
+    const { checker, levels, live, settings } = cluster;
+    const isHealthy = ({ address }: Endpoint): boolean => checker?.isHealthy(address) !== false;
+    const endpoints = levels.find((level) => level.some(isHealthy)) ?? levels[0] ?? [];
+    live.update({ settings, endpoints });
+    for (const endpoint of endpoints) live.checked(endpoint.address, isHealthy(endpoint));
     o.onChange(cluster);
   };
   const ask = (cluster: Held, question: DnsQuestion): void => {
     const { watch } = cluster;
-    if (watch && isSame(watch.question, question)) return use(cluster, cluster.live.endpoints);
-    const isAsked = watch && isSame({ ...watch.question, refreshMs: 0 }, { ...question, refreshMs: 0 });
+    if (watch && isSame(watch.question, question)) return use(cluster, cluster.levels);
+    const isKnown = watch && isSame({ ...watch.question, refreshMs: 0 }, { ...question, refreshMs: 0 });
     stopAsking(cluster);
-    use(cluster, isAsked ? cluster.live.endpoints : []);
-    const { dns, clock, random } = o;
-    const asking = watchDns({
+    use(cluster, isKnown ? cluster.levels : []);
+    const { clock, random } = o;
+    const dns = watchDns({
       ...question,
-      dns,
+      dns: o.dns,
       clock,
       random,
-      onLevels(levels) {
-        next.levels = levels;
-        use(cluster, levels[0] ?? []);
-      },
+      onLevels: (levels) => use(cluster, levels),
       onAnswer: (reason) => o.onDnsAnswer({ cluster: cluster.name, reason }),
     });
-    const next: NonNullable<Held['watch']> = { question, dns: asking, levels: [] };
-    cluster.watch = next;
-    const warming = asking.asked.then(() => {
+    cluster.watch = { question, dns };
+    const warming = dns.asked.then(() => {
       if (cluster.warming === warming) cluster.warming = undefined;
     });
     cluster.warming = warming;
@@ -113,6 +157,7 @@ export function createClusters(o: ClustersOptions): Clusters {
     held.delete(cluster.name);
     cluster.isGone = true;
     stopAsking(cluster);
+    cluster.checker?.close();
     o.onChange(cluster);
   };
 
@@ -122,7 +167,9 @@ export function createClusters(o: ClustersOptions): Clusters {
     prepare({ clusters, own }) {
       const prepared = [...clusters.values()].map((routed): Prepared => {
         const link = linkOf({ id: routed.id, entry: routed.entry, own });
-        return { routed, link, endpoints: endpointsOf({ routed, link, clusters }) };
+        const declared = routed.entry?.healthCheck;
+        const check = declared && readHealthCheck(routed.name, declared);
+        return { routed, link, endpoints: endpointsOf({ routed, link, clusters }), check };
       });
       return () => {
         for (const one of prepared) putInForce(one);

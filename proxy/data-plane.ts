@@ -20,6 +20,8 @@ import { createDnsNotes } from './discovery/dns-notes.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
+import { createAppHealth } from './health/app-health.ts';
+import { createHealthChecks } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import type { ListenOptions } from './listen.ts';
@@ -55,6 +57,8 @@ export interface DataPlaneOptions extends Ports {
   readonly nameServers?: readonly string[];
   /** Where it runs: endpoints of the same zone are preferred by clusters that say so. */
   readonly zone?: string | undefined;
+  /** `health` has changed. */
+  readonly onHealth?: () => void;
   /** Other threads of this process listen on the same ports. */
   readonly sharing?: ListenOptions['sharing'];
   /** The longest that running exchanges may go on after `drain`. */
@@ -76,6 +80,8 @@ export interface DataPlane {
   readonly counts: { readonly inbound: number; readonly outbound: number };
   /** Whether requests can be served at all: an identity and a snapshot are there. */
   readonly isReady: boolean;
+  /** What the health check of its own service says of the application; `undefined`: it has none, or has not been answered. */
+  readonly health: 'healthy' | 'unhealthy' | undefined;
   /** Takes nothing new, lets exchanges end until `drainMs` have passed, then cuts. A second call cuts now. */
   drain(): Promise<void>;
   /** For the admin page: no secret in it. */
@@ -128,6 +134,16 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onConnectFailed: metrics.connectFailed,
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
+  const health = createHealthChecks({ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool });
+  const appHealth = createAppHealth({
+    app: o.app,
+    createChecker: health.createChecker,
+    onChange(state, reason) {
+      if (state === 'healthy') log.info('the application is healthy again');
+      else if (reason !== undefined) log.warn('the application is not healthy', { reason });
+      o.onHealth?.();
+    },
+  });
   const clusters = createClusters({
     createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
     onChange: upstreams.changed,
@@ -135,6 +151,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     random: o.random,
     dns,
     onDnsAnswer: createDnsNotes({ log, metrics: o.metrics }),
+    createChecker: health.createChecker,
+    onHealth: health.onHealth,
   });
   const plane: Plane = {
     app: o.app,
@@ -214,6 +232,9 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     get isReady() {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
+    get health() {
+      return appHealth.state;
+    },
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
       identity = next;
@@ -272,10 +293,12 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   function putInForce(snapshot: Snapshot, program: () => Program, routes?: Routes): void {
     let next: View;
     let useClusters: () => void;
+    let checkApp: () => void;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
       useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
+      checkApp = appHealth.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -284,6 +307,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     view = next;
     policy = snapshot.policy;
     useClusters();
+    if (o.sharing !== 'more') checkApp();
     if (contexts) useContexts(contexts);
     live.recheck();
     live.cutPeers((peer) => isBanned(next.bans, peer));
@@ -345,6 +369,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
     clusters.close();
+    appHealth.close();
     upstreams.retire();
     retireAll(['upstream']);
     await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));

@@ -1,6 +1,7 @@
 // The life of a sidecar, from an empty folder to a drained exit: lock, identity, record log, data plane, configuration, listeners.
 // It takes no traffic before it has an identity, allows nothing before it has a configuration, and leaves nothing half-started.
 import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { createRecordLog, type RecordLogOptions } from '#audit/log';
 import type { Clock } from '#base/clock';
 import { formatHostPort, type HostPort } from '#base/host-port';
@@ -54,6 +55,8 @@ export interface SidecarConfig {
   /** The longest that running exchanges may go on after `close`. */
   readonly drainMs: number;
   readonly limits?: DataPlaneOptions['limits'];
+  /** Name servers as ADDRESS:PORT; those of the system by default. */
+  readonly nameServers?: readonly string[];
   /** Data-plane threads; 1 by default. */
   readonly workers?: number;
   /** How decisions are recorded; the log's own defaults otherwise. */
@@ -149,6 +152,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     log,
     metrics,
   });
+  let reporter: Reporter | undefined;
   const dataPlane = (deps.createDataPlane ?? createDataPlanes)({
     ...listen,
     workers: config.workers ?? 1,
@@ -168,6 +172,9 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
     ...(config.audit?.mode === 'block' && { blocked: () => records.refusal() }),
     lose: (count, reason) => records.lose(count, reason),
     ...(config.limits && { limits: config.limits }),
+    clientCertificates: join(folder.path, 'client-certificates'),
+    ...(config.nameServers && { nameServers: config.nameServers }),
+    onHealth: () => void reporter?.reportNow(),
     drainMs: config.drainMs,
   });
   dataPlane.setIdentity(holding.identity);
@@ -183,7 +190,6 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
   const taps = createTaps(shared);
   undo.defer(() => taps.close());
 
-  let reporter: Reporter | undefined;
   const configured = new AbortController();
   const snapshots = createSnapshots({
     service: id,
@@ -290,6 +296,7 @@ async function start(config: SidecarConfig, deps: SidecarDeps, undo: AsyncDispos
       notAfter: holding.identity.notAfter,
       connections: dataPlane.counts,
       state: state === 'draining' ? 'draining' : 'serving',
+      ...(dataPlane.health && { health: dataPlane.health }),
     }),
   });
   const uploader = startUploader({ ...shared, records });

@@ -15,6 +15,7 @@ import { fail } from './errors.ts';
 import type { UpstreamFault } from './exchange.ts';
 import { createExternalPool } from './external-pool.ts';
 import type { ExternalTrust } from './external-trust.ts';
+import type { OpenPool } from './health/probe.ts';
 import { Http1Upstream } from './http1/upstream.ts';
 import { Http2Upstream } from './http2/client.ts';
 import { type Bans, lifeOf } from './identity.ts';
@@ -58,6 +59,8 @@ export interface Upstreams {
   readonly app: Pool;
   /** Of any endpoint of a cluster, in the mesh or outside. Throws `PROXY_NOT_READY` when it is in the mesh and there are no credentials. */
   pool(cluster: Cluster, endpoint: ClusterEndpoint): Pool;
+  /** Of its own for one health check, which counts nowhere else. */
+  readonly openPool: OpenPool;
   /** The cluster has changed: pools of endpoints that it has no more, or that are spoken to in another way now, retire. */
   changed(cluster: Cluster): void;
   /** Credentials were replaced: pools of earlier ones retire. */
@@ -240,6 +243,19 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       }
       return pool;
     },
+    openPool: (link, endpoint, changed) =>
+      createExternalPool({
+        link,
+        endpoint,
+        limits: { ...limits, ...changed },
+        clock,
+        lookup: o.lookup,
+        trust: o.trust,
+        connectionOn: externalConnectionOn,
+        counted: (dialling) => dialling,
+        onLimit: () => undefined,
+        onLinkFault: () => undefined,
+      }),
     changed(cluster) {
       const addresses = new Set(cluster.isGone ? [] : cluster.live.endpoints.map(({ address }) => address));
       retireOf(cluster, ({ link }, address) => link === cluster.link && addresses.has(address));

@@ -8,7 +8,10 @@ import type { Ports } from './ports.ts';
 
 /** With what a thread begins: what is in force at that moment. */
 export interface WorkerStart {
-  readonly settings: Pick<DataPlaneOptions, 'app' | keyof Ports | 'instance' | 'drainMs' | 'limits' | 'linkProtocols'>;
+  readonly settings: Pick<
+    DataPlaneOptions,
+    'app' | keyof Ports | 'instance' | 'drainMs' | 'limits' | 'linkProtocols' | 'clientCertificates' | 'nameServers'
+  >;
   /** Shared with the main thread, as 32-bit integers: see `slot`. */
   readonly shared: SharedArrayBuffer;
   readonly identity: PlainIdentity | undefined;

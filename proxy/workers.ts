@@ -108,6 +108,8 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
         drainMs: o.drainMs,
         limits: partOf(whole, o.workers, index),
         ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+        ...(o.clientCertificates !== undefined && { clientCertificates: o.clientCertificates }),
+        ...(o.nameServers && { nameServers: o.nameServers }),
       },
       identity: identity && { key: identity.key, chain: identity.chain },
       snapshot: inForce,
@@ -160,6 +162,10 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   return {
     get counts() {
       return { inbound: counts('inbound'), outbound: counts('outbound') };
+    },
+    // The application is asked by one thread.
+    get health() {
+      return main.health;
     },
     // A thread listens only while it is ready, so nobody meets one that is not.
     get isReady() {

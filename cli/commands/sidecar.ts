@@ -67,6 +67,7 @@ async function runSidecar(context: CliContext, flags: Flags): Promise<void> {
     ...(config.weight === undefined ? {} : { weight: config.weight }),
     limits: config.limits ?? {},
     workers: config.workers,
+    ...(config.dns === undefined ? {} : { nameServers: config.dns.split(',') }),
     // The schema has refused whatever is no duration.
     drainMs: parseDuration(config.drain) as number,
     audit: {

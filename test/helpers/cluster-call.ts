@@ -10,6 +10,8 @@ import { createTurn } from '../../proxy/connection.ts';
 import { createDns } from '../../proxy/discovery/dns.ts';
 import { type Downstream, Exchange, type ResponseHead } from '../../proxy/exchange.ts';
 import { createExternalTrust } from '../../proxy/external-trust.ts';
+import { createChecker } from '../../proxy/health/checker.ts';
+import { createTurnstile } from '../../proxy/health/turnstile.ts';
 import { defaultLimits, type Limits } from '../../proxy/limits.ts';
 import { createLive, type LiveConnections } from '../../proxy/live.ts';
 import { createLookup } from '../../proxy/names.ts';
@@ -29,6 +31,10 @@ export interface ClusterCaller {
   readonly failures: string[];
   /** Why each question for endpoints had no good answer, or that it had one. */
   readonly answers: readonly (string | undefined)[];
+  /** Why each health check failed, or that it did not. */
+  readonly checks: readonly (string | undefined)[];
+  /** Changes of health, in their order. */
+  readonly health: readonly { readonly address: string; readonly reason: string | undefined }[];
   configure(snapshot: Partial<Pick<Snapshot, 'clusters' | 'services'>>): void;
   /** One request to the first endpoint that is picked. Rejects with why it failed. */
   call(cluster: string, request?: Partial<RawHead>): Promise<Answer>;
@@ -42,6 +48,8 @@ export interface ClusterCallerOptions {
   readonly clientCertificates?: string;
   readonly nameServers?: readonly string[];
   readonly hostsFile?: string;
+  /** Health checks at a time. */
+  readonly mostChecks?: number;
 }
 
 export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller {
@@ -51,6 +59,9 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
   const failures: string[] = [];
   const dns = createDns({ servers: o.nameServers, questionMs: 100, ...(o.hostsFile && { hostsFile: o.hostsFile }) });
   const answers: (string | undefined)[] = [];
+  const checks: (string | undefined)[] = [];
+  const health: { address: string; reason: string | undefined }[] = [];
+  const turnstile = createTurnstile(o.mostChecks ?? 64);
   const upstreams = createUpstreams({
     app: { host: '127.0.0.1', port: 1, protocol: 'http' },
     limits,
@@ -75,6 +86,16 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     random: Math.random,
     dns,
     onDnsAnswer: ({ reason }) => answers.push(reason),
+    createChecker: (onChange) =>
+      createChecker({
+        clock,
+        random: Math.random,
+        openPool: upstreams.openPool,
+        turnstile,
+        onAnswer: (reason) => checks.push(reason),
+        onChange,
+      }),
+    onHealth: ({ address, reason }) => health.push({ address, reason }),
   });
   onTestFinished(() => {
     clusters.close();
@@ -102,6 +123,8 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     live,
     failures,
     answers,
+    checks,
+    health,
     configure({ services = [], clusters: declared = [] }) {
       const routes = compileRoutes({ services, clusters: declared, virtualServices: [] });
       clusters.prepare({ clusters: routes.clusters, own: 'spiffe://example.org/web' })();
