@@ -28,9 +28,9 @@ export async function follow(running: Running, { action, host }: Route): Promise
   record.virtualService = host.name;
   record.route = action.route;
   if (!('kind' in action)) return sendOn(running, plainly(action));
-  shapeAnswer(running, action);
   const preflight = action.cors?.preflight(running.exchange.head);
   if (preflight) return answerWith(running.exchange, { status: 204, fields: preflight, body: '' });
+  shapeAnswer(running, action);
   if (action.fault && (await injectFault(running, action.fault))) return;
   if (action.kind === 'forward') return sendOn(running, action);
   const { authority, path, query } = running.exchange.head;

@@ -58,6 +58,8 @@ class Tries {
   readonly #patience: Patience | undefined;
   readonly #isGrpc: boolean;
   #tried: Set<string> | undefined;
+  /** The next one, when it is known already. */
+  #picked: Endpoint | undefined;
   #count = 0;
   #retries = 0;
   /** Gives back the place of a retry: the one that runs, and the one that is about to. */
@@ -112,8 +114,12 @@ class Tries {
       if (this.#place) await this.#backOff();
     }
   }
+
   #pick(): Endpoint | undefined {
     const { cluster, subset, hash } = this.#o;
+    const picked = this.#picked;
+    this.#picked = undefined;
+    if (picked) return picked;
     const endpoint = cluster.pick({ subset, hash, tried: this.#tried ?? none });
     if (endpoint || !this.#tried) return endpoint;
     // All were tried, and a retry was granted all the same.
@@ -122,24 +128,12 @@ class Tries {
   }
 
   async #try(endpoint: Endpoint): Promise<'done' | 'rejected'> {
-    const { exchange, heard } = this.#running;
     const { perTryTimeoutMs: ms } = this.#o.retries;
-    const { service } = this.#o;
-    const late = (): PosternError => fail('UPSTREAM_TIMEOUT', { service, ms });
-    const own =
-      ms === undefined
-        ? undefined
-        : new Patience({ clock: heard.plane.clock, ms, fault: late, over: () => exchange.giveUp() });
-    const release = (place: Place): void => place.release();
-    const wait = (taken: Promise<Place>): Promise<Place> => {
-      const inTime = own ? own.wait(taken, release) : taken;
-      return this.#patience ? this.#patience.wait(inTime, release) : inTime;
-    };
+    const own = ms === undefined ? undefined : this.#patienceForTry(ms);
+    const judge = (head: ResponseHead): boolean => this.#isRejected(head, endpoint);
+    const wait = own || this.#patience ? (taken: Promise<Place>) => this.#wait(taken, own) : undefined;
     try {
-      const sent = await send(this.#running, this.#o.pool(endpoint), this.#o.fields, {
-        judge: (head) => this.#judge(head, endpoint),
-        wait: own || this.#patience ? wait : undefined,
-      });
+      const sent = await send(this.#running, this.#o.pool(endpoint), this.#o.fields, { judge, wait });
       if (sent === 'rejected' && own?.fault) throw own.fault;
       return sent;
     } finally {
@@ -147,8 +141,20 @@ class Tries {
     }
   }
 
+  #patienceForTry(ms: number): Patience {
+    const { exchange, heard } = this.#running;
+    const fault = (): PosternError => fail('UPSTREAM_TIMEOUT', { service: this.#o.service, ms });
+    return new Patience({ clock: heard.plane.clock, ms, fault, over: () => exchange.giveUp() });
+  }
+
+  #wait(taken: Promise<Place>, own: Patience | undefined): Promise<Place> {
+    const release = (place: Place): void => place.release();
+    const inTime = own ? own.wait(taken, release) : taken;
+    return this.#patience ? this.#patience.wait(inTime, release) : inTime;
+  }
+
   /** Whether this answer is not for the caller, because there is another try. */
-  #judge(head: ResponseHead, endpoint: Endpoint): boolean {
+  #isRejected(head: ResponseHead, endpoint: Endpoint): boolean {
     const { status } = head;
     if (status < 400 && !this.#isGrpc) return false;
     const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : undefined;
@@ -173,8 +179,7 @@ class Tries {
     const { exchange, heard } = this.#running;
     if (retries.attempts === 0 || !retries.isWanted(outcome, exchange.head.method)) return false;
     if (!exchange.canSendAgain || this.#patience?.fault) return false;
-    const isFree = outcome.kind === 'connect-failed' && this.#isOneLeft(endpoint);
-    if (isFree) return true;
+    if (outcome.kind === 'connect-failed' && this.#isOneLeft(endpoint)) return true;
     if (this.#retries >= retries.attempts) return false;
     this.#next = cluster.admitRetry();
     if (!this.#next) {
@@ -182,16 +187,17 @@ class Tries {
       return false;
     }
     this.#retries++;
-    if (retries.anotherEndpoint) this.#isOneLeft(endpoint);
+    if (retries.anotherEndpoint && outcome.kind !== 'connect-failed') this.#isOneLeft(endpoint);
     heard.plane.metrics.retried(heard.hop);
     return true;
   }
 
-  /** Notes that this one was tried: another one that has not failed costs nothing but the time to connect. */
+  /** Notes that this one was tried, and picks another: nothing was sent to it, so that costs nothing but the time to connect. */
   #isOneLeft({ address }: Endpoint): boolean {
     this.#tried = (this.#tried ?? new Set()).add(address);
     const { cluster, subset, hash } = this.#o;
-    return cluster.pick({ subset, hash, tried: this.#tried }) !== undefined;
+    this.#picked = cluster.pick({ subset, hash, tried: this.#tried });
+    return this.#picked !== undefined;
   }
 
   #backOff(): Promise<void> {

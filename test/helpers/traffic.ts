@@ -1,0 +1,133 @@
+// A mesh in this process that is configured as an operator would: policies, clusters and virtual services in YAML, checked like any, for a calling data plane
+// and several instances of the services it calls, each with a small application of its own.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseResources } from '#config/resources';
+import { buildPolicySet, validateResources } from '#policy';
+import { buildTraffic, validateTraffic } from '#routing';
+import type { Endpoint, ServiceEntry } from '#wire';
+import type { Limits } from '../../proxy/limits.ts';
+import { call, idOf, startApp, startProxy, type TestApp, type TestProxy } from './mesh.ts';
+import { createTestPki } from './pki.ts';
+
+export interface Instance {
+  readonly name: string;
+  readonly proxy: TestProxy;
+  readonly app: TestApp;
+  /** Requests that its application has seen. */
+  readonly seen: Seen[];
+  /** What its application does from now on; it answers its own name until told otherwise. */
+  answer: (request: Seen, response: ServerResponse, message: IncomingMessage) => void;
+}
+
+export interface Seen {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+/** Instances of services: what an endpoint says of itself. */
+export type Instances = Readonly<Record<string, readonly Partial<Pick<Endpoint, 'labels' | 'zone' | 'weight'>>[]>>;
+
+export interface Traffic {
+  readonly web: TestProxy;
+  readonly instances: Readonly<Record<string, readonly Instance[]>>;
+  /** Puts other resources in force everywhere; throws with every problem. */
+  configure(yaml: string): void;
+  /** Takes an instance out of discovery, or changes what its endpoint says. */
+  endpoint(service: string, at: number, change: Partial<Endpoint> | undefined): void;
+  ask(o?: Parameters<typeof call>[1]): ReturnType<typeof call>;
+}
+
+/** Everybody may call everybody, for tests that are not about policy. */
+export const open = `kind: Policy
+name: open
+to: "*"
+rules: [{ id: all, effect: allow, from: ["*"] }]
+---
+`;
+
+export async function startTraffic(
+  yaml: string,
+  given: Instances,
+  o: { readonly limits?: Partial<Limits>; readonly upstreams?: readonly string[] } = {},
+): Promise<Traffic> {
+  const pki = createTestPki();
+  const instances: Record<string, Instance[]> = {};
+  const endpoints = new Map<string, (Endpoint | undefined)[]>();
+  for (const [service, parts] of Object.entries(given)) {
+    const made = await Promise.all(parts.map((_, at) => startInstance(pki, service, at)));
+    instances[service] = made;
+    endpoints.set(
+      service,
+      made.map(({ name, proxy }, at) => ({
+        instance: name,
+        address: `127.0.0.1:${proxy.addresses.inbound.port}`,
+        labels: {},
+        ...parts[at],
+      })),
+    );
+  }
+  const web = await startProxy({
+    pki,
+    service: 'web',
+    ...(o.limits && { limits: o.limits }),
+    ...(o.upstreams && { upstreams: o.upstreams }),
+  });
+  const known = new Set(Object.keys(given));
+  let resources = load(yaml);
+  let revision = 1;
+  const putInForce = (): void => {
+    const policy = buildPolicySet({ resources, trustDomain: 'example.org', revision: ++revision });
+    const traffic = buildTraffic({ resources, trustDomain: 'example.org' });
+    const services: ServiceEntry[] = [...endpoints].map(([service, list]) => ({
+      id: idOf(service),
+      hosts: [service.split('/').reverse().join('.')],
+      ports: [],
+      endpoints: list.filter((one) => one !== undefined),
+    }));
+    for (const proxy of [web, ...Object.values(instances).flatMap((list) => list.map((one) => one.proxy))])
+      proxy.apply({ policy, services, ...traffic });
+  };
+  function load(text: string) {
+    const { resources: read, problems } = parseResources(text, 'traffic.yaml');
+    problems.push(...validateResources(read));
+    if (problems.length === 0) problems.push(...validateTraffic(read, { trustDomain: 'example.org', services: known }));
+    if (problems.length > 0)
+      throw new Error(problems.map(({ line, message }) => `traffic.yaml:${line} ${message}`).join('\n'));
+    return read;
+  }
+  putInForce();
+  return {
+    web,
+    instances,
+    configure(text) {
+      resources = load(text);
+      putInForce();
+    },
+    endpoint(service, at, change) {
+      const list = endpoints.get(service)!;
+      list[at] = change && { ...list[at]!, ...change };
+      putInForce();
+    },
+    ask: (request) => call(web, request),
+  };
+}
+
+async function startInstance(pki: ReturnType<typeof createTestPki>, service: string, at: number): Promise<Instance> {
+  const name = `${service}-${at + 1}`;
+  const seen: Seen[] = [];
+  const app = await startApp((message, response) => {
+    const pieces: Buffer[] = [];
+    message.on('data', (piece: Buffer) => void pieces.push(piece));
+    message.on('end', () => {
+      const { method = '', url = '', headers } = message;
+      const one = { method, url, headers, body: Buffer.concat(pieces).toString() };
+      seen.push(one);
+      instance.answer(one, response, message);
+    });
+  });
+  const proxy = await startProxy({ pki, service, appPort: app.port });
+  const instance: Instance = { name, proxy, app, seen, answer: (_, response) => void response.end(name) };
+  return instance;
+}
