@@ -80,7 +80,9 @@ function filesIn(path: string, depth: number, problems: Problem[]): string[] {
 
 /** What a resource has in files of its own, which are beside the one that names them. */
 function inlineFiles(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
-  return (part.value as Resource).kind === 'CasbinModel' ? inlineModel(part, file) : inlineKeys(part, file);
+  const { kind } = part.value as Resource;
+  if (kind === 'CasbinModel') return inlineModel(part, file);
+  return kind === 'Cluster' ? inlineCertificates(part, file) : inlineKeys(part, file);
 }
 
 /** A Casbin model's text and rows, as other Casbins keep them. */
@@ -123,6 +125,22 @@ function inlineKeys(part: LocatedDocument, file: string): { resource: Resource }
   } catch {
     return refuse(`${jwksFile}: it is not JSON`);
   }
+}
+
+/** The CA certificates that a cluster outside the mesh trusts. */
+function inlineCertificates(part: LocatedDocument, file: string): { resource: Resource } | { problem: Problem } {
+  const resource = part.value as Extract<Resource, { kind: 'Cluster' }>;
+  if (resource.tls?.caFile === undefined) return { resource };
+  const { caFile, ...tls } = resource.tls;
+  const [line, column] = placeOf(part, '/tls/caFile', false);
+  const refuse = (message: string) => ({ problem: { message: `caFile ${message}`, file, line, column } });
+  if (tls.ca !== undefined) return refuse('stands beside ca; write one of them');
+  const read = readText(join(dirname(file), caFile));
+  if ('problem' in read) return refuse(`${caFile}: ${read.problem.message}`);
+  if (!read.text.includes('-----BEGIN CERTIFICATE-----')) return refuse(`${caFile}: there is no certificate in it`);
+  const inlined = { ...resource, tls: { ...tls, ca: read.text } };
+  const [fault] = check(resourceSchemas.Cluster, inlined);
+  return fault ? refuse(`${caFile}: ${fault.pointer} ${fault.message}`) : { resource: inlined };
 }
 
 /** A document that is a list stands for its items; their pointers begin anew. */

@@ -8,7 +8,14 @@ import { suggest } from '#base/suggest';
 import { buildPolicySet, compileProgram, validateResources } from '#policy';
 import { problemsOfProofs, proveAssertions } from '#policy/tools';
 import { buildTraffic, compileRoutes, type Traffic, validateTraffic } from '#routing';
-import { type ApplyReply, type ApplyRequest, type LocatedResource, type PolicySet, resourceSchemas } from '#wire';
+import {
+  type ApplyReply,
+  type ApplyRequest,
+  type LocatedResource,
+  type PolicySet,
+  type Resource,
+  resourceSchemas,
+} from '#wire';
 import { fail } from './errors.ts';
 import type { Store } from './store.ts';
 import { clustersOf } from './traffic.ts';
@@ -18,6 +25,7 @@ export interface Resources {
   readonly policy: PolicySet;
   /** The clusters and virtual services in force. */
   readonly traffic: Traffic;
+  /** By kind and name. */
   list(filter?: { readonly kind?: string | undefined; readonly name?: string | undefined }): LocatedResource[];
   /** Throws RESOURCE_INVALID with every problem; with `dryRun` nothing is changed. */
   apply(request: Pick<ApplyRequest, 'resources' | 'dryRun'>, by: string): ApplyReply;
@@ -90,10 +98,12 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       return inForce.traffic;
     },
     list: ({ kind, name } = {}) =>
-      [...resources.values()].filter(
-        ({ resource }) =>
-          (kind === undefined || resource.kind === kind) && (name === undefined || resource.name === name),
-      ),
+      [...resources.values()]
+        .filter(
+          ({ resource }) =>
+            (kind === undefined || resource.kind === kind) && (name === undefined || resource.name === name),
+        )
+        .sort(byKindAndName),
     apply({ resources: given, dryRun }, by) {
       const located = readResources(given);
       const next = new Map(resources);
@@ -105,7 +115,7 @@ export function createResources({ store, clock, trustDomain, services, onChange 
         if (!isDeepStrictEqual(before, one)) put.push(one);
         const isSame = isDeepStrictEqual(before?.resource, one.resource);
         const change = before === undefined ? 'created' : isSame ? 'unchanged' : 'updated';
-        return { kind: one.resource.kind, name: one.resource.name, change } as const;
+        return changeOf({ change, before: before?.resource, after: one.resource, dryRun });
       });
       const candidate = build(next);
       if (dryRun || put.length === 0) return { revision: inForce.policy.revision, changes };
@@ -129,9 +139,9 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       const gone = [...resources].filter(([key]) => !next.has(key)).map(([, { resource }]) => resource);
       const remove = gone.map(({ kind, name }) => ({ kind, name }));
       const changes: ApplyReply['changes'] = [
-        ...put.map(({ resource: { kind, name } }) => {
-          const change = resources.has(keyOf({ kind, name })) ? ('updated' as const) : ('created' as const);
-          return { kind, name, change };
+        ...put.map(({ resource: after }) => {
+          const before = resources.get(keyOf(after))?.resource;
+          return changeOf({ change: before === undefined ? 'created' : 'updated', before, after, dryRun });
         }),
         ...remove.map((one) => ({ ...one, change: 'deleted' as const })),
       ];
@@ -139,6 +149,19 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       return { revision: commit({ next, candidate, put, remove, by }), changes };
     },
   };
+}
+
+type Change = ApplyReply['changes'][number];
+
+function changeOf(o: {
+  readonly change: Change['change'];
+  readonly before: Resource | undefined;
+  readonly after: Resource;
+  readonly dryRun: boolean | undefined;
+}): Change {
+  const { change, before, after, dryRun } = o;
+  const { kind, name } = after;
+  return { kind, name, change, ...(dryRun && before && change === 'updated' ? { before, after } : {}) };
 }
 
 /** The shape of each, and that none is given twice; the meaning is for `validateResources`. */
@@ -205,6 +228,10 @@ function servicesLedTo({ clusters, virtualServices }: Traffic): string[] {
 
 function byKey(resources: readonly LocatedResource[]): Map<string, LocatedResource> {
   return new Map(resources.map((one) => [keyOf(one.resource), one]));
+}
+
+function byKindAndName({ resource: one }: LocatedResource, { resource: other }: LocatedResource): number {
+  return keyOf(one) < keyOf(other) ? -1 : 1;
 }
 
 function keyOf({ kind, name }: { readonly kind: string; readonly name: string }): string {

@@ -20,6 +20,8 @@ export type { Traffic } from './build.ts';
 export { buildTraffic } from './build.ts';
 export type { Endpoint } from './endpoint.ts';
 export { routingErrors } from './errors.ts';
+export type { ExplainedRoute, ExplainedTarget, ExplainOptions, RouteExplanation } from './explain.ts';
+export { explainRoute } from './explain.ts';
 export { type ClusterState, createLiveCluster, type LiveCluster, type LiveClusterOptions } from './live-cluster.ts';
 export type { RoutedCluster, Routes, RoutesOptions, VirtualHost } from './routes.ts';
 export { compileRoutes } from './routes.ts';

@@ -1,5 +1,5 @@
 // What must hold for a match of a route: each condition by itself, so that a route can also say which one did not.
-import type { HttpMatch } from '#wire';
+import type { HttpMatch, PathMatch } from '#wire';
 import type { Asked } from './action.ts';
 import { compileSources } from './match-source.ts';
 import { compileText, hasField, hasParameter } from './match-text.ts';
@@ -41,6 +41,12 @@ export function compileConditions({ methods, headers, query, from, ports }: Http
     });
   }
   return conditions;
+}
+
+export function wordsOfPath({ exact, prefix, template, regex }: PathMatch): string {
+  if (exact !== undefined) return `path ${exact}`;
+  if (prefix !== undefined) return `path ${prefix} or below`;
+  return template === undefined ? `path that matches ${regex}` : `path ${template}`;
 }
 
 const anyText = (): boolean => true;

@@ -9,7 +9,13 @@ export interface AskedTunnel {
   readonly from: string;
   readonly port: number;
   /** Of TLS. */
-  readonly sni?: string;
+  readonly sni?: string | undefined;
+}
+
+export interface TunnelCondition {
+  /** As people read it after "not". */
+  readonly what: string;
+  readonly isMet: (asked: AskedTunnel) => boolean;
 }
 
 export interface TunnelRoute {
@@ -21,7 +27,7 @@ export function compileTunnelRoute(
   given: TcpRoute | TlsRoute,
   o: { virtualService: string; label: string },
 ): TunnelRoute {
-  const alternatives = given.match?.map(compileMatch);
+  const alternatives = given.match?.map(compileTunnelMatch);
   return {
     action: {
       virtualService: o.virtualService,
@@ -29,20 +35,27 @@ export function compileTunnelRoute(
       ...compileTargets(given.route),
       idleTimeoutMs: given.idleTimeout === undefined ? undefined : durationOf(given.idleTimeout),
     },
-    matches: alternatives ? (asked) => alternatives.some((match) => match(asked)) : () => true,
+    matches: alternatives
+      ? (asked) => alternatives.some((conditions) => conditions.every(({ isMet }) => isMet(asked)))
+      : () => true,
   };
 }
 
 type TunnelMatch = NonNullable<TcpRoute['match']>[number] | TlsRoute['match'][number];
 
-function compileMatch(match: TunnelMatch): (asked: AskedTunnel) => boolean {
+export function compileTunnelMatch(match: TunnelMatch): TunnelCondition[] {
   const { from, ports } = match;
-  const isFrom = from && compileSources(from);
+  const conditions: TunnelCondition[] = [];
   const names = 'sni' in match ? match.sni : undefined;
-  return ({ from: caller, port, sni }) =>
-    (!ports || ports.includes(port)) &&
-    (!isFrom || isFrom(caller)) &&
-    (!names || (sni !== undefined && names.some((name) => isNamed(sni, name))));
+  if (names)
+    conditions.push({
+      what: `server name ${names.join(', ')}`,
+      isMet: ({ sni }) => sni !== undefined && names.some((name) => isNamed(sni, name)),
+    });
+  if (ports) conditions.push({ what: `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
+  const isFrom = from && compileSources(from);
+  if (isFrom) conditions.push({ what: `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
+  return conditions;
 }
 
 /** `*.example.com` is every name below it, however deep. */

@@ -3,7 +3,7 @@
 import type { Problem } from '#base/error';
 import { type Static, s } from '#base/schema';
 import type { ControlEvent, DecisionRecord } from './record.ts';
-import { type LocatedResource, originSchema } from './resources.ts';
+import { type LocatedResource, originSchema, type Resource } from './resources.ts';
 import { wireVersion } from './version.ts';
 
 const version = s.literal(wireVersion);
@@ -76,6 +76,9 @@ export interface ApplyReply {
     readonly kind: string;
     readonly name: string;
     readonly change: 'created' | 'updated' | 'unchanged' | 'deleted';
+    /** What an updated one was and would be; with `dryRun` only. */
+    readonly before?: Resource;
+    readonly after?: Resource;
   }[];
 }
 /** GET /v1/resources?kind=&name= answers `{ resources: LocatedResource[] }`; DELETE /v1/resources/KIND/NAME answers an ApplyReply. */

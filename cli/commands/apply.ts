@@ -1,4 +1,4 @@
-// `postern apply`: policies, groups and assertions from files to the control plane, all or nothing.
+// `postern apply`: resources from files to the control plane, all or nothing.
 import type { Command } from 'commander';
 import { type ApplyReply, type LocatedResource, wireVersion } from '#wire';
 import type { CliContext } from '../context.ts';
@@ -9,9 +9,9 @@ import type { Tone } from '../paint.ts';
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('apply')
-    .description('apply policies, groups and assertions from files: all of them, or none')
+    .description('apply policies, clusters, virtual services and other resources from files: all of them, or none')
     .requiredOption('-f, --file <PATH...>', 'files or folders of YAML or JSON; - reads standard input')
-    .option('--dry-run', 'check everything on the server and change nothing')
+    .option('--dry-run', 'check everything on the server, show what would change, and change nothing')
     .option('--guard <TIME>', 'refuse what would deny calls that were allowed in that time, such as 24h')
     .option('--yes', 'with --guard: apply all the same')
     .action((options: ApplyOptions) => runApply(context, options));
@@ -19,6 +19,7 @@ export function register(program: Command, context: CliContext): void {
     command,
     'postern apply -f policies/',
     'postern apply -f payments.yaml groups.yaml --dry-run',
+    'postern apply -f shop.yaml --dry-run',
     'postern apply -f policies/ --guard 24h',
     'postern get policy web -o yaml | postern apply -f -',
   );
@@ -41,18 +42,37 @@ async function runApply(context: CliContext, { file, dryRun = false, guard, yes 
   const reply = await context.withApi((api) =>
     api.call<ApplyReply>({ method: 'POST', path: '/v1/resources', body: { version: wireVersion, dryRun, resources } }),
   );
-  output.data({ dryRun, ...reply }, changesText(reply, context, dryRun));
+  await showChanges(context, reply, dryRun);
   if (!dryRun) output.next('postern status', 'shows which proxies hold it');
 }
 
-/** Lines such as `policy/web created`, and the revision. */
-export function changesText({ changes, revision }: ApplyReply, { output }: CliContext, dryRun = false): string {
+/** Lines such as `policy/web created`, with those of the file that would differ, and the revision. */
+export async function showChanges(context: CliContext, reply: ApplyReply, dryRun = false): Promise<void> {
+  const { output } = context;
+  const { paint } = output;
+  const { changes, revision } = reply;
+  const described = await Promise.all(changes.map(withDiff));
   const tones: Readonly<Record<string, Tone>> = { created: 'good', updated: 'warn', deleted: 'bad', unchanged: 'dim' };
   const note = dryRun ? ' (dry run)' : '';
-  const lines = changes.map(
-    ({ kind, name, change }) => `${kind.toLowerCase()}/${name} ${output.paint(tones[change]!, change)}${note}`,
-  );
-  return [...lines, `revision ${revision}${dryRun ? ' stays in force' : ''}`].join('\n');
+  const lines = described.flatMap(({ kind, name, change, diff = [] }) => [
+    `${kind.toLowerCase()}/${name} ${paint(tones[change]!, change)}${note}`,
+    ...diff.map((line) => `  ${paint(line[0] === '+' ? 'good' : line[0] === '-' ? 'bad' : 'dim', line)}`),
+  ]);
+  const text = [...lines, `revision ${revision}${dryRun ? ' stays in force' : ''}`].join('\n');
+  output.data({ dryRun, revision, changes: described }, text);
+}
+
+/** Said in the lines of the file that would hold it, since that is what people know it by. */
+async function withDiff({ before, after, ...change }: Change): Promise<Omit<Change, 'before' | 'after'> & Diff> {
+  if (!before || !after) return change;
+  const [{ asFiles }, { diffLines, inOrderOf }] = await Promise.all([import('./get.ts'), import('../diff.ts')]);
+  const [from, to] = await Promise.all([asFiles([before]), asFiles([inOrderOf(before, after)])]);
+  return { ...change, diff: diffLines(from.trimEnd().split('\n'), to.trimEnd().split('\n')) };
+}
+
+type Change = ApplyReply['changes'][number];
+interface Diff {
+  readonly diff?: readonly string[];
 }
 
 async function readResources(paths: readonly string[]): Promise<readonly LocatedResource[]> {

@@ -5,7 +5,7 @@ import type { ApplyReply, LocatedResource, ResourceKind } from '#wire';
 import type { CliContext } from '../context.ts';
 import { examples } from '../help.ts';
 import { kinds, parseKind } from '../kinds.ts';
-import { changesText } from './apply.ts';
+import { showChanges } from './apply.ts';
 import { notFound } from './get.ts';
 
 export function register(program: Command, context: CliContext): void {
@@ -34,5 +34,5 @@ async function runDelete(context: CliContext, kind: ResourceKind, name: string):
       throw notFound({ kind, name, names: resources.map(({ resource }) => resource.name) });
     }
   });
-  context.output.data(reply, changesText(reply, context));
+  await showChanges(context, reply);
 }

@@ -1,24 +1,26 @@
-// `postern get`: the policies and groups in force.
+// `postern get`: the resources in force.
 import type { Command } from 'commander';
 import { suggest } from '#base/suggest';
 import type { LocatedResource, Resource, ResourceKind, RuleResource } from '#wire';
 import type { Api, CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
-import { parseKind } from '../kinds.ts';
+import { kinds, parseKind } from '../kinds.ts';
 import type { Cell, Table } from '../table.ts';
 
 export function register(program: Command, context: CliContext): void {
   const command = program
     .command('get')
-    .description('show resources: policies, groups, assertions, token issuers')
-    .argument('<KIND>', 'policy, group, assertion or jwtissuer')
+    .description('show resources: policies, clusters, virtual services and all other kinds')
+    .argument('<KIND>', `one of: ${kinds.map((kind) => kind.toLowerCase()).join(', ')}`)
     .argument('[NAME]', 'one of them')
     .action((kind: string, name: string | undefined) => runGet(context, parseKind(kind), name));
   examples(
     command,
     'postern get policies',
     'postern get policy payments-access -o yaml > payments.yaml',
+    'postern get clusters',
+    'postern get virtualservice shop -o yaml',
     'postern get groups -o json',
   );
 }
@@ -111,7 +113,8 @@ function cellsOf(resource: Resource): Cell[] {
   ];
 }
 
-async function asFiles(resources: readonly Resource[]): Promise<string> {
+/** What a file would hold: applied again it changes nothing. */
+export async function asFiles(resources: readonly Resource[]): Promise<string> {
   const { stringify } = await import('yaml');
   return resources.map((resource) => stringify(resource)).join('---\n');
 }

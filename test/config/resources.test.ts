@@ -194,3 +194,43 @@ test('H37: a line end in anything that could reach a header or a path is refused
     expect(problemsOf(policy('p', 'r', '/x', bad))).not.toEqual([]);
   }
 });
+
+describe('files that a cluster names', () => {
+  const cluster = (tls: string): string =>
+    `kind: Cluster\nname: stripe\nendpoints: { dns: "api.stripe.com:443" }\nhosts: [api.stripe.com]\ntls: ${tls}\n`;
+  const ca = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'postern-'));
+    writeFileSync(join(folder, 'ca.pem'), ca);
+    writeFileSync(join(folder, 'empty.pem'), '\n');
+    writeFileSync(join(folder, 'large.pem'), `${ca}${'x'.repeat(70_000)}`);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('are read beside it: what is applied has the certificates in it', () => {
+    writeFileSync(join(folder, 'good.yaml'), cluster('{ caFile: ca.pem, minVersion: "1.3" }'));
+    const { resources, problems } = loadResources([join(folder, 'good.yaml')]);
+    expect(problems).toEqual([]);
+    expect(resources[0]?.resource).toMatchObject({ tls: { ca, minVersion: '1.3' } });
+    expect(JSON.stringify(resources[0]?.resource)).not.toContain('caFile');
+  });
+
+  test.each([
+    ['nowhere.pem', /^caFile nowhere.pem: /],
+    ['empty.pem', /^caFile empty.pem: there is no certificate in it$/],
+    ['large.pem', /^caFile large.pem: \/tls\/ca must be at most 65536 characters long$/],
+  ])('K3: %s is refused with its place', (file, words) => {
+    writeFileSync(join(folder, 'bad.yaml'), cluster(`{ caFile: ${file} }`));
+    const { resources, problems } = loadResources([join(folder, 'bad.yaml')]);
+    expect(resources).toEqual([]);
+    expect(problems).toMatchObject([{ message: expect.stringMatching(words), line: 5, column: 16 }]);
+  });
+
+  test('K3: a file beside the text itself is one too many', () => {
+    writeFileSync(join(folder, 'both.yaml'), cluster('{ caFile: ca.pem, ca: x }'));
+    expect(loadResources([join(folder, 'both.yaml')]).problems).toMatchObject([
+      { message: 'caFile stands beside ca; write one of them' },
+    ]);
+  });
+});

@@ -5,7 +5,7 @@ import type { CliContext } from '../../context.ts';
 import { fail } from '../../errors.ts';
 import { examples } from '../../help.ts';
 import { utc } from '../../when.ts';
-import { changesText } from '../apply.ts';
+import { showChanges } from '../apply.ts';
 
 export function registerHistory(policy: Command, context: CliContext): void {
   const history = policy
@@ -49,6 +49,6 @@ async function runRollback(context: CliContext, text: string, { dryRun = false }
   }
   const body = { version: wireVersion, revision, dryRun };
   const reply = await context.withApi((api) => api.call<ApplyReply>({ method: 'POST', path: '/v1/rollback', body }));
-  context.output.data({ dryRun, ...reply }, changesText(reply, context, dryRun));
+  await showChanges(context, reply, dryRun);
   if (!dryRun) context.output.next('postern status', 'shows which proxies hold it');
 }
