@@ -5,6 +5,9 @@ import type { AddressInfo } from 'node:net';
 
 const name = process.argv[2] ?? 'app';
 let outbound = { host: '127.0.0.1', port: 0 };
+/** Told so, it answers every request with 500. */
+let isFailing = false;
+let served = 0;
 
 /** Calls another service by its name, through the sidecar, as any client with `http_proxy` set would. */
 function call(method: string, url: string, body?: string): Promise<{ status: number; body: string }> {
@@ -36,6 +39,8 @@ function feed(response: ServerResponse, everyMs: number): void {
 async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://app');
   for await (const _ of incoming);
+  served++;
+  if (isFailing) return answer(response, 500, { app: name, failed: 'as it was told to' });
   if (pathname === '/feed') return feed(response, Number(searchParams.get('everyMs') ?? 50));
   if (pathname === '/call') {
     const reply = await call(searchParams.get('method') ?? 'GET', searchParams.get('url') ?? '');
@@ -52,7 +57,9 @@ const server = createServer((incoming, response) => {
   handle(incoming, response).catch((thrown: Error) => answer(response, 502, { app: name, failed: thrown.message }));
 });
 server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }));
-process.on('message', (told: { host: string; port: number }) => {
-  outbound = told;
+process.on('message', (told: { outbound?: typeof outbound; isFailing?: boolean; count?: true }) => {
+  if (told.outbound) outbound = told.outbound;
+  if (told.isFailing !== undefined) isFailing = told.isFailing;
+  if (told.count) process.send?.({ served });
 });
 process.on('disconnect', () => server.close(() => undefined).closeAllConnections());

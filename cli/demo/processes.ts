@@ -76,6 +76,10 @@ export interface RunningApp {
   readonly pid: number;
   /** Tells the app where its sidecar's outbound listener is. */
   useProxy(address: { readonly host: string; readonly port: number }): void;
+  /** From now on it answers every request with 500, or no more. */
+  fail(isFailing: boolean): void;
+  /** Requests that it has answered. */
+  served(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -91,7 +95,13 @@ export async function startApp(name: string): Promise<RunningApp> {
   return {
     address: `127.0.0.1:${ready.port}`,
     pid: child.pid!,
-    useProxy: (address) => void child.send(address),
+    useProxy: (outbound) => void child.send({ outbound }),
+    fail: (isFailing) => void child.send({ isFailing }),
+    served: () =>
+      new Promise((resolve) => {
+        child.once('message', (message) => resolve((message as { served: number }).served));
+        child.send({ count: true });
+      }),
     stop: async () => void (await end(child, 'SIGTERM', ended)),
   };
 }

@@ -1,12 +1,12 @@
 // The demo's story: one mesh from nothing to an audited denial, each step a real command against real processes, each claim checked.
 
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseHostPort } from '#base/host-port';
 import { type Caller, createCaller } from './client.ts';
-import { anyPorts } from './processes.ts';
 import type { Stage } from './stage.ts';
+import { apply, joinMesh, until } from './steps.ts';
+import { shiftTraffic } from './traffic.ts';
 
 const services = ['web', 'orders', 'payments'] as const;
 type Service = (typeof services)[number];
@@ -46,7 +46,8 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
 
   stage.chapter('Three services join, each with a token of its own');
   const outbound = {} as Record<Service, string>;
-  for (const name of services) outbound[name] = await joinMesh(stage, folder, name);
+  for (const name of services)
+    outbound[name] = (await joinMesh(stage, folder, { service: name, version: 'v1' })).outbound;
   const identities = await stage.postern('identity', 'list');
   for (const name of services) {
     stage.claim(`${name} holds spiffe://demo.test/${name}`, identities.includes(`spiffe://demo.test/${name}`));
@@ -59,6 +60,7 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
     await changeOnLiveConnection(stage, { folder, orders });
     await rotateUnderLoad(stage, { web });
     await banCutsConnection(stage, { orders });
+    await shiftTraffic(stage, { folder, orders });
     await readTheLog(stage);
   } finally {
     orders.close();
@@ -67,23 +69,13 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
   return { home, outbound };
 }
 
-/** Starts a service's application and its sidecar; the address of the sidecar's outbound listener. */
-async function joinMesh(stage: Stage, folder: string, name: Service): Promise<string> {
-  const app = await stage.startApp(name);
-  const { token } = JSON.parse(await stage.postern('token', 'create', name, '-o', 'json')) as { token: string };
-  const own = ['--home', join(folder, name), '--token', token, '--app', app.address];
-  const { ready } = await stage.start<{ outbound: string }>('sidecar', ...own, ...anyPorts);
-  app.useProxy(parseHostPort(ready.outbound)!);
-  return ready.outbound;
-}
-
 async function allowAndDeny(stage: Stage, { folder, web }: { folder: string; web: Caller }): Promise<void> {
   stage.chapter('Nothing is allowed until a policy says so');
   const before = await web.call('GET', 'http://orders/checkout');
   stage.show('web calls orders', before);
   stage.claim('without a policy the call is denied', before.status === 403);
 
-  await apply(stage, folder, firstPolicies);
+  await apply(stage, folder, 'policies', firstPolicies);
   const allowed = await until(
     () => web.call('GET', 'http://orders/checkout'),
     ({ status }) => status === 200,
@@ -113,7 +105,7 @@ async function changeOnLiveConnection(
   const path = 'http://payments/charges/7/refund';
   const before = await orders.call('GET', path);
   stage.show('orders asks for a refund', before);
-  await apply(stage, folder, stricterPolicies);
+  await apply(stage, folder, 'policies', stricterPolicies);
   const begun = performance.now();
   const after = await until(
     () => orders.call('GET', path),
@@ -189,24 +181,8 @@ async function readTheLog(stage: Stage): Promise<void> {
     deny.includes('payments-access/no-refunds') && deny.includes('default-deny'),
   );
   await stage.postern('audit', 'query', '--decision', 'deny', '--limit', '6');
-  const events = await stage.postern('audit', 'query', '--events', '--limit', '12');
+  const events = await stage.postern('audit', 'query', '--events', '--limit', '40');
   for (const action of ['enrol', 'apply', 'rotate', 'ban'])
     stage.claim(`so is every ${action}`, events.includes(action));
   await stage.postern('status');
-}
-
-async function apply(stage: Stage, folder: string, policies: string): Promise<void> {
-  const file = join(folder, 'policies.yaml');
-  writeFileSync(file, policies);
-  await stage.postern('apply', '-f', file);
-}
-
-/** Asks again, every 20 ms for at most 5 s, until the answer is good; the last answer. */
-async function until<T>(ask: () => Promise<T>, good: (answer: T) => boolean): Promise<T> {
-  const end = performance.now() + 5_000;
-  for (;;) {
-    const answer = await ask();
-    if (good(answer) || performance.now() > end) return answer;
-    await wait(20);
-  }
 }
