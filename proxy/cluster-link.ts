@@ -24,7 +24,9 @@ export interface ExternalLink extends LinkBounds {
   readonly protocol: 'http' | 'h2c' | 'tcp';
   /** Absent: plaintext. */
   readonly tls: ExternalTls | undefined;
-  /** The first host name of the cluster, which requests that name no host of it are sent with. */
+  /** Names of the cluster, exact or `*.` and one. */
+  readonly hosts: readonly string[];
+  /** The first exact one, which requests that name no host of it are sent with. */
   readonly authority: string | undefined;
 }
 
@@ -53,9 +55,20 @@ export function linkOf(o: { readonly id: string; readonly entry: ClusterEntry | 
     name: entry.name,
     protocol: entry.protocol ?? 'http',
     tls: entry.tls && tlsOf(entry, authority),
+    hosts: entry.hosts ?? [],
     authority,
     ...bounds,
   };
+}
+
+/**
+ * The Host that a request is sent with when no route says otherwise: as the application wrote it when it is a name of the cluster, the cluster's first
+ * name when it came by another one, such as that of a port of its own.
+ */
+export function authorityFor(link: ClusterLink, { host, authority }: { host: string; authority: string }): string {
+  if (link.kind === 'mesh' || link.authority === undefined) return authority;
+  const isOwn = link.hosts.some((one) => (one.startsWith('*.') ? host.endsWith(one.slice(1)) : host === one));
+  return isOwn ? authority : link.authority;
 }
 
 function tlsOf(entry: ClusterEntry, authority: string | undefined): ExternalTls {

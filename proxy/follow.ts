@@ -10,6 +10,7 @@ import {
   type TunnelAction,
 } from '#routing';
 import { authorize } from './authorize.ts';
+import { authorityFor, type ClusterLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
 import { factsOf } from './facts.ts';
@@ -63,22 +64,25 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   const outgoing = rewritten(exchange.head, action);
   const way = await wayTo(running, target, outgoing);
   if (!way) return;
+  const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
   if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, heard.connection.remoteHost);
   else if (!way.isMesh) holdLimits(running, { rateLimits, maxBody }, heard.caller?.uri ?? '');
   const { responseFields } = exchange;
   const { response } = target;
   if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
-  exchange.outgoing = outgoing;
+  exchange.outgoing = isHostKept ? addressedTo(way.link, outgoing) : outgoing;
   const fields = edited(running, action, target);
   if (mirrors.length > 0 && exchange.head.tunnel === undefined)
     for (const { target: copied, share } of mirrors)
-      if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields });
+      if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields, isHostKept });
   const { timeoutMs, idleTimeoutMs, retries } = action;
   await forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
 }
 
-type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' | 'isMesh'>;
+type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' | 'isMesh'> & {
+  readonly link: ClusterLink;
+};
 
 /** The target's cluster, once policy allows what is sent to it. `undefined`: it does not, and the answer is given. */
 async function wayTo(
@@ -97,6 +101,7 @@ async function wayTo(
     denyUnknown(running, view, name);
     return undefined;
   }
+  if (cluster.warming) await cluster.warming;
   const isOther = cluster.id !== record.to || outgoing.path !== exchange.head.path;
   if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
   record.security = cluster.link.kind === 'mesh' ? 'mtls' : cluster.link.tls ? 'tls' : 'none';
@@ -109,6 +114,7 @@ async function wayTo(
     hash: hashOn && hashOf(hashOn, { fields, query, identity: caller.uri, address: heard.connection.remoteHost }),
     pool: (endpoint) => plane.upstreams.pool(cluster, endpoint),
     isMesh: cluster.link.kind === 'mesh',
+    link: cluster.link,
   };
 }
 
@@ -122,6 +128,12 @@ async function mayBeSent(running: Running, cluster: Cluster, head: RequestHead, 
   const port = ports.length === 1 ? ports[0] : undefined;
   const law = ({ program }: View) => authorize({ program, from: caller, to, port, head, facts });
   return admit(running, law, current, { to, path: head.path }) !== undefined;
+}
+
+/** Outside the mesh a name of the cluster is what counts, whatever the application called it by. */
+function addressedTo(link: ClusterLink, head: RequestHead): RequestHead {
+  const authority = authorityFor(link, head);
+  return authority === head.authority ? head : { ...head, authority };
 }
 
 function rewritten(head: RequestHead, { rewritePath, rewriteHost }: Sending): RequestHead {
@@ -141,7 +153,7 @@ function edited({ exchange, trace }: Running, { request }: Sending, target: Targ
 function mirror(
   { exchange, heard, record, trace }: Running,
   target: Target,
-  { outgoing, fields }: { outgoing: RequestHead; fields: FieldList },
+  { outgoing, fields, isHostKept }: { outgoing: RequestHead; fields: FieldList; isHostKept: boolean },
 ): void {
   const copy = mirrorOf(exchange, heard.plane);
   copy.outgoing = outgoing;
@@ -152,6 +164,7 @@ function mirror(
     // Its own service is decided too: the permit of the original is none for a copy.
     const way = await wayTo({ ...running, record: Object.assign(running.record, { to: '' }) }, target, outgoing);
     if (!way) return;
+    if (isHostKept) copy.outgoing = addressedTo(way.link, outgoing);
     const own = running.trace ? fieldsForPeer(fields, running.trace) : fields;
     await forward(running, { ...way, fields: own, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
   };

@@ -31,6 +31,7 @@ export function createAppHealth(o: {
     name: 'the application',
     protocol: app.protocol,
     tls: undefined,
+    hosts: [],
     authority: undefined,
     maxConnections: undefined,
     maxPending: undefined,

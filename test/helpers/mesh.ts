@@ -98,6 +98,7 @@ export interface ProxyOptions {
   readonly drainMs?: number;
   readonly assertRecording?: () => void;
   readonly linkProtocols?: readonly LinkProtocol[];
+  readonly nameServers?: readonly string[];
   /** Without a first snapshot. */
   readonly bare?: boolean;
 }
@@ -121,6 +122,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     drainMs: o.drainMs ?? 1_000,
     ...(o.limits && { limits: o.limits }),
     ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+    ...(o.nameServers && { nameServers: o.nameServers }),
     ...(o.assertRecording && { assertRecording: o.assertRecording }),
     record: (record) => {
       records.push(record);

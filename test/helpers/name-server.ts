@@ -19,6 +19,8 @@ export interface NameServer {
   zones: Readonly<Record<string, Zone>>;
   /** Seconds. */
   ttl: number;
+  /** Milliseconds until an answer. */
+  delayMs: number;
   questions: number;
   /** Questions by TCP, after a truncated answer. */
   tcpQuestions: number;
@@ -53,9 +55,19 @@ export async function startNameServer(zones: Readonly<Record<string, Zone>>): Pr
   await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
   const { port } = udp.address();
   await new Promise<void>((resolve) => tcp.listen(port, '127.0.0.1', resolve));
-  const state: NameServer = { zones, ttl: 60, questions: 0, tcpQuestions: 0, address: `127.0.0.1:${port}`, close };
-  udp.on('message', (query, from) => {
+  const state: NameServer = {
+    zones,
+    ttl: 60,
+    delayMs: 0,
+    questions: 0,
+    tcpQuestions: 0,
+    address: `127.0.0.1:${port}`,
+    close,
+  };
+  udp.on('message', async (query, from) => {
     state.questions++;
+    if (state.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, state.delayMs));
+    if (isClosed) return;
     const answer = answerTo(query, state);
     if (!answer) return;
     if (answer.length > mostUdp) {
