@@ -29,8 +29,18 @@ export interface Metrics {
   samples(): Samples;
   /** Where the values of other threads come from: they are added to ours when text is made. */
   include(samples: () => readonly Samples[]): void;
+  /** Every value there is, those of other threads added. */
+  written(): readonly WrittenFamily[];
   /** The exposition text. */
   render(): string;
+}
+
+export interface WrittenFamily {
+  readonly name: string;
+  readonly type: string;
+  readonly help: string;
+  /** By what stands before each value in the text (name and labels). */
+  readonly lines: Readonly<Record<string, number>>;
 }
 
 /** By family, what stands before each value in the text (name and labels) and the value. */
@@ -66,6 +76,13 @@ export function createMetrics(): Metrics {
     add({ name, type, help, labels, values });
     return child;
   };
+  const written = (): WrittenFamily[] => {
+    const added = sumOfSamples(others());
+    return [...families.values()].map(({ name, type, help, values }) => {
+      const lines = addLines(Object.fromEntries(values()), added[name]?.lines ?? {});
+      return { name, type, help, lines };
+    });
+  };
   return {
     counter: (family) => plain('counter', family),
     gauge: (family) => plain('gauge', family),
@@ -83,17 +100,36 @@ export function createMetrics(): Metrics {
     include(samples) {
       others = samples;
     },
-    render() {
-      const added = sumOfSamples(others());
-      return [...families.values()]
-        .map(({ name, type, help, values }) => {
-          const all = addLines(Object.fromEntries(values()), added[name]?.lines ?? {});
-          const lines = Object.entries(all).map(([line, value]) => `${line} ${value}\n`);
-          return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
-        })
-        .join('');
-    },
+    written,
+    render: () => textOf(written()),
   };
+}
+
+/** The text of several that have the same families, with a label that says whose each value is. */
+export function renderTogether(label: string, all: Iterable<readonly [name: string, metrics: Metrics]>): string {
+  const families = new Map<string, WrittenFamily>();
+  for (const [name, metrics] of all)
+    for (const { lines, ...family } of metrics.written()) {
+      const mine = Object.entries(lines).map(([line, value]) => [labelled(line, label, name), value] as const);
+      const before = families.get(family.name)?.lines;
+      families.set(family.name, { ...family, lines: { ...before, ...Object.fromEntries(mine) } });
+    }
+  return textOf([...families.values()]);
+}
+
+function labelled(line: string, label: string, value: string): string {
+  const at = line.indexOf('{');
+  const own = labelText([label], [value]).slice(0, -1);
+  return at < 0 ? `${line}${own}}` : `${line.slice(0, at)}${own},${line.slice(at + 1)}`;
+}
+
+function textOf(families: readonly WrittenFamily[]): string {
+  return families
+    .map(({ name, type, help, lines }) => {
+      const rows = Object.entries(lines).map(([line, value]) => `${line} ${value}\n`);
+      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${rows.join('')}`;
+    })
+    .join('');
 }
 
 export function sumOfSamples(all: readonly Samples[]): Samples {

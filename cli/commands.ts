@@ -12,6 +12,7 @@ export const commands: readonly { readonly name: string; readonly load: () => Pr
   { name: 'server', load: () => import('./commands/server.ts') },
   { name: 'token', load: () => import('./commands/token.ts') },
   { name: 'sidecar', load: () => import('./commands/sidecar.ts') },
+  { name: 'gateway', load: () => import('./commands/gateway.ts') },
   { name: 'apply', load: () => import('./commands/apply.ts') },
   { name: 'get', load: () => import('./commands/get.ts') },
   { name: 'delete', load: () => import('./commands/delete.ts') },

@@ -35,6 +35,8 @@ export interface CliContext {
   withApi<T>(work: (api: Api) => Promise<T>): Promise<T>;
   /** Aborts at the first SIGINT or SIGTERM, or when the reader of stdout goes away; a second signal forces the exit. */
   stopSignal(): AbortSignal;
+  /** Called when the process is asked to read its configuration again (SIGHUP). */
+  onReload(reload: () => void): void;
   /** Run, for at most a second, when something unexpected ends the process: flush what can be flushed. */
   onCrash(flush: () => Promise<unknown>): void;
   /** The exit code once the command has returned; a thrown error has its own. */
@@ -46,8 +48,8 @@ export interface ContextOptions {
   readonly stdout: Sink;
   readonly stderr: Sink;
   readonly clock?: Clock;
-  /** Installs the handlers of signals; called at most once. */
-  readonly onStop?: (stop: () => void) => void;
+  /** Installs the handlers of signals; called at most once. `reload` is false when there is nothing to read again. */
+  readonly onStop?: (stop: () => void, reload: () => boolean) => void;
 }
 
 export interface ContextControl {
@@ -64,6 +66,7 @@ export function createContext({ env, stdout, stderr, clock = systemClock, onStop
   let options: GlobalOptions = {};
   let stop: AbortController | undefined;
   const flushes: (() => Promise<unknown>)[] = [];
+  const reloads: (() => void)[] = [];
   const outputFor = (chosen: GlobalOptions, toYaml?: (value: unknown) => string): Output =>
     createOutput({
       stdout,
@@ -98,11 +101,16 @@ export function createContext({ env, stdout, stderr, clock = systemClock, onStop
       if (!stop) {
         const controller = new AbortController();
         stop = controller;
-        onStop?.(() => controller.abort());
+        const reload = (): boolean => {
+          for (const run of reloads) run();
+          return reloads.length > 0;
+        };
+        onStop?.(() => controller.abort(), reload);
         output.onClosed(() => controller.abort());
       }
       return stop.signal;
     },
+    onReload: (reload) => void reloads.push(reload),
     onCrash: (flush) => void flushes.push(flush),
     exitWith: (code) => {
       exitCode = code;

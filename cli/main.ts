@@ -68,7 +68,7 @@ async function explain(
 }
 
 /** The first SIGINT or SIGTERM asks to stop, the second one forces it. A terminal that went away (SIGHUP) stops nothing. */
-function onStop(stop: () => void): void {
+function onStop(stop: () => void, reload: () => boolean): void {
   let asked: number | undefined;
   const signalled = (): void => {
     const now = context.clock.monotonic();
@@ -82,7 +82,9 @@ function onStop(stop: () => void): void {
   };
   process.on('SIGINT', signalled);
   process.on('SIGTERM', signalled);
-  process.on('SIGHUP', () => context.output.say('SIGHUP: nothing to reload, changes arrive by themselves'));
+  process.on('SIGHUP', () => {
+    if (!reload()) context.output.say('SIGHUP: nothing to reload, changes arrive by themselves');
+  });
 }
 
 /** A pipe takes 64 KiB at a time and an exit drops what still waits: whoever reads stdout gets all of it, stderr is given a second. */

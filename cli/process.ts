@@ -11,19 +11,24 @@ export type Flags = Readonly<Record<string, unknown>>;
 
 /** Declares every setting as an option of the command, and `--config`. */
 export function addSettings(command: Command, settings: Settings): Command {
+  return addFlags(command, settings).option(
+    '--config <FILE>',
+    'settings from a YAML or JSON file; flags and POSTERN_* variables come first',
+  );
+}
+
+/** Declares every setting as an option of the command. */
+export function addFlags(command: Command, settings: Settings): Command {
   for (const fact of factsOf(settings)) {
     const { flag, value, kind, description, default: fallback } = fact;
     const shown = fallback === undefined || kind === 'switch' ? '' : ` (default ${String(fallback)})`;
     const text = `${description}${shown}`;
     if (kind === 'switch') command.option(`--${flag}`, text);
-    else if (kind === 'pairs')
+    else if (kind === 'pairs' || kind === 'list')
       command.option(`--${flag} <${value}>`, text, (each: string, before: string[] = []) => [...before, each]);
     else command.option(`--${flag} <${value}>`, text);
   }
-  return command.option(
-    '--config <FILE>',
-    'settings from a YAML or JSON file; flags and POSTERN_* variables come first',
-  );
+  return command;
 }
 
 /** The words of a command line by setting key, without commander; `undefined` when commander should have a word with whoever wrote them. */
@@ -36,7 +41,7 @@ export function parseQuickly(
   const own = Object.fromEntries(
     facts.map(({ flag, kind }) => [
       flag,
-      { type: kind === 'switch' ? 'boolean' : 'string', multiple: kind === 'pairs' } as const,
+      { type: kind === 'switch' ? 'boolean' : 'string', multiple: kind === 'pairs' || kind === 'list' } as const,
     ]),
   );
   const all = {

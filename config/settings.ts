@@ -37,7 +37,7 @@ export interface SettingFacts {
   readonly flag: string;
   readonly variable: string;
   readonly value: string;
-  readonly kind: 'text' | 'number' | 'switch' | 'pairs';
+  readonly kind: 'text' | 'number' | 'switch' | 'pairs' | 'list';
   readonly description: string;
   readonly default: unknown;
   readonly secret: boolean;
@@ -144,6 +144,7 @@ function placed(problem: Problem, name: string, place: Partial<Problem>): Proble
 /** Text as typed becomes the value that the schema will check; what cannot be one is left as text, for the schema to refuse. */
 function readText(kind: SettingFacts['kind'], said: unknown, schema: JsonSchema): unknown {
   if (kind === 'pairs') return pairsOf(said, schema);
+  if (kind === 'list') return Array.isArray(said) ? said : String(said).split(',').filter(Boolean);
   if (typeof said !== 'string') return said;
   if (kind === 'number') return /^-?[0-9]+$/.test(said) ? Number(said) : said;
   if (kind === 'switch')
@@ -168,6 +169,7 @@ function pairsOf(said: unknown, { properties }: JsonSchema): unknown {
 
 function kindOf(schema: JsonSchema): SettingFacts['kind'] {
   if (schema.type === 'object') return 'pairs';
+  if (schema.type === 'array') return 'list';
   if (schema.type === 'boolean') return 'switch';
   return schema.type === 'integer' || schema.type === 'number' ? 'number' : 'text';
 }

@@ -8,7 +8,7 @@ import { bareAddress, clash, hostPort, isAnyPort, isLocal, protocolAddress } fro
 import { loggingSettings } from './logging.ts';
 import { optionalSetting, readSettings, type SettingsInput, setting, type ValuesOf } from './settings.ts';
 
-const limitsSchema = s.object(
+export const limitsSchema = s.object(
   Object.fromEntries(
     Object.entries(limitBounds).map(([name, { default: usual, least = 1, description }]) => [
       name,

@@ -27,7 +27,8 @@ export function readQuery<T>(schema: Schema<T>, query: unknown): T {
 /** What the shape cannot say of an instance's own word, and must hold: its address goes to every caller. Throws REQUEST_INVALID. */
 export function assertFacts({ advertise }: InstanceFacts): void {
   // Port 0 is one that an enrolling sidecar does not know yet; its report says the real one.
-  if (!parseHostPort(advertise)) throw invalid('/facts/advertise must be an address that exists: HOST:PORT');
+  if (advertise !== undefined && !parseHostPort(advertise))
+    throw invalid('/facts/advertise must be an address that exists: HOST:PORT');
 }
 
 function readValue<T>(schema: Schema<T>, value: unknown): T {

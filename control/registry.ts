@@ -100,7 +100,7 @@ export function createRegistry({ store, clock, log, certificates, onChange }: Re
       const live = [...(byService.get(service) ?? [])]
         .sort()
         .flatMap((name) => instances.get(name) ?? [])
-        .filter(({ gone, facts }) => !gone && facts);
+        .filter(({ gone, facts }) => !gone && facts?.advertise !== undefined);
       return {
         endpoints: live.map(endpointOf),
         ports: [...new Set(live.flatMap(({ facts }) => facts!.appPort ?? []))].sort((a, b) => a - b),
@@ -159,7 +159,7 @@ function endpointOf({ instance, facts, report }: Instance): Endpoint {
   const { advertise, labels, zone, weight } = facts!;
   return {
     instance,
-    address: advertise,
+    address: advertise!,
     labels,
     ...(zone === undefined ? {} : { zone }),
     ...(weight === undefined ? {} : { weight }),

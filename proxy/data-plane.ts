@@ -36,8 +36,8 @@ import { createTracer, tracingOf } from './tracing/context.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
 export interface DataPlaneOptions extends Ports {
-  /** The application beside this proxy. */
-  readonly app: AppAddress;
+  /** The application beside this proxy, when there is one. */
+  readonly app?: AppAddress | undefined;
   readonly instance: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -135,15 +135,18 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
   const health = createHealthChecks({ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool });
-  const appHealth = createAppHealth({
-    app: o.app,
-    createChecker: health.createChecker,
-    onChange(state, reason) {
-      if (state === 'healthy') log.info('the application is healthy again');
-      else if (reason !== undefined) log.warn('the application is not healthy', { reason });
-      o.onHealth?.();
-    },
-  });
+  const { app } = o;
+  const appHealth =
+    app &&
+    createAppHealth({
+      app,
+      createChecker: health.createChecker,
+      onChange(state, reason) {
+        if (state === 'healthy') log.info('the application is healthy again');
+        else if (reason !== undefined) log.warn('the application is not healthy', { reason });
+        o.onHealth?.();
+      },
+    });
   const clusters = createClusters({
     createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
     onChange: upstreams.changed,
@@ -233,7 +236,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
     get health() {
-      return appHealth.state;
+      return appHealth?.state;
     },
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
@@ -293,12 +296,12 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   function putInForce(snapshot: Snapshot, program: () => Program, routes?: Routes): void {
     let next: View;
     let useClusters: () => void;
-    let checkApp: () => void;
+    let checkApp: (() => void) | undefined;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
       useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
-      checkApp = appHealth.prepare({ clusters: next.routes.clusters, own: identity!.id });
+      checkApp = appHealth?.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -307,7 +310,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     view = next;
     policy = snapshot.policy;
     useClusters();
-    if (o.sharing !== 'more') checkApp();
+    if (o.sharing !== 'more') checkApp?.();
     if (contexts) useContexts(contexts);
     live.recheck();
     live.cutPeers((peer) => isBanned(next.bans, peer));
@@ -369,7 +372,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
     clusters.close();
-    appHealth.close();
+    appHealth?.close();
     upstreams.retire();
     retireAll(['upstream']);
     await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));

@@ -86,5 +86,8 @@ export function redirectReply(
   location: string,
 ): { readonly head: ResponseHead; readonly body: Buffer } {
   const fields = ['location', location, 'cache-control', 'no-store'];
-  return { head: { status, reason: 'Redirect', fields, length: 0 }, body: Buffer.alloc(0) };
+  return {
+    head: { status, reason: status === 308 ? 'Permanent Redirect' : 'Redirect', fields, length: 0 },
+    body: Buffer.alloc(0),
+  };
 }

@@ -90,7 +90,7 @@ async function inbound(running: Running): Promise<void> {
         program,
         from: caller,
         to: own.id.uri,
-        port: plane.app.port,
+        port: plane.app?.port,
         head: exchange.head,
         facts,
       }),
@@ -122,6 +122,7 @@ function limitsOf(
 
 /** There is one application; the permit is what opens the way to it. Throws `APP_PROTOCOL_WRONG` when it does not speak what is asked for. */
 function routeToApp({ to }: Permit, { app, upstreams }: Plane, { tunnel }: RequestHead) {
+  if (!app || !upstreams.app) throw fail('PROXY_NOT_READY');
   if (!speaks(app.protocol, tunnel))
     throw fail('APP_PROTOCOL_WRONG', {
       service: to,

@@ -36,7 +36,7 @@ export interface View {
 }
 
 export interface Plane {
-  readonly app: AppAddress;
+  readonly app: AppAddress | undefined;
   readonly instance: string;
   readonly clock: Clock;
   readonly limits: Limits;

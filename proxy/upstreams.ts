@@ -6,7 +6,7 @@ import type { PosternError } from '#base/error';
 import type { HostPort } from '#base/host-port';
 import type { Endpoint as ClusterEndpoint } from '#routing';
 import type { Identity, TrustBundle } from '#spiffe';
-import type { AppAddress } from './app-protocol.ts';
+import type { AppAddress, AppProtocol } from './app-protocol.ts';
 import type { MeshLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { Connection, type Turn } from './connection.ts';
@@ -36,7 +36,7 @@ export interface Credentials {
 }
 
 export interface UpstreamsOptions {
-  readonly app: AppAddress;
+  readonly app: AppAddress | undefined;
   readonly limits: Limits;
   readonly linkProtocols: readonly LinkProtocol[];
   readonly clock: Clock;
@@ -56,7 +56,7 @@ export interface UpstreamsOptions {
 
 export interface Upstreams {
   /** The pool of the application beside this proxy. */
-  readonly app: Pool;
+  readonly app: Pool | undefined;
   /** Of any endpoint of a cluster, in the mesh or outside. Throws `PROXY_NOT_READY` when it is in the mesh and there are no credentials. */
   pool(cluster: Cluster, endpoint: ClusterEndpoint): Pool;
   /** Of its own for one health check, which counts nowhere else. */
@@ -102,9 +102,9 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     o.live.add(connection, 'upstream');
     return { ...shared, connection, responseMs: limits.responseMs, faultOf: appFault };
   };
-  const appOn = (dialled: Dialled, pool: AppPool): AppConnection => {
+  const appOn = (dialled: Dialled, pool: AppPool, protocol: AppProtocol): AppConnection => {
     const options = { ...appOptions(dialled), onGone: (upstream: AppConnection) => pool.gone(upstream) };
-    if (o.app.protocol === 'tcp') return new TcpUpstream(options);
+    if (protocol === 'tcp') return new TcpUpstream(options);
     return new Http1Upstream({ ...options, onIdle: (upstream, ms) => pool.idle(upstream, ms) });
   };
   const multiplexedAppOn = (dialled: Dialled, { onRoom, onGone }: CarrierEvents): Carrier =>
@@ -194,15 +194,20 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
   };
 
   const appBounds = { ...bounds, overloaded: () => fail('APP_OVERLOADED') };
-  const dialIt = (): Promise<Dialled> => counted(dialApp(o.app, { clock, connectMs: limits.connectMs }));
-  const createAppPool = (): Pool =>
-    o.app.protocol === 'h2c'
+  const createAppPool = (app: AppAddress): Pool => {
+    const dialIt = (): Promise<Dialled> => counted(dialApp(app, { clock, connectMs: limits.connectMs }));
+    return app.protocol === 'h2c'
       ? createLinkPool({
           ...appBounds,
           expected: limits.http2Streams,
           dial: async (events) => multiplexedAppOn(await dialIt(), events),
         })
-      : createPool({ ...appBounds, idleMs: limits.appIdleMs, dial: async (pool) => appOn(await dialIt(), pool) });
+      : createPool({
+          ...appBounds,
+          idleMs: limits.appIdleMs,
+          dial: async (pool) => appOn(await dialIt(), pool, app.protocol),
+        });
+  };
 
   const externalConnectionOn = (dialled: Dialled): Connection => {
     const connection = connectionOn(dialled);
@@ -227,7 +232,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
   };
 
   return {
-    app: createAppPool(),
+    app: o.app && createAppPool(o.app),
     pool(cluster, endpoint) {
       let own = ofClusters.get(cluster);
       const generation = cluster.link.kind === 'mesh' ? ready().generation : 0;

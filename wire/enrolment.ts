@@ -39,7 +39,7 @@ const labels = s.record(s.string({ maxLength: 256 }), { maxProperties: 64 });
 
 /** What an instance says of itself; never part of its identity. */
 export const instanceFacts = s.object({
-  advertise: hostPort('where peers reach its inbound mTLS listener'),
+  advertise: s.optional(hostPort('where peers reach its inbound mTLS listener; absent: it has none')),
   appPort: s.optional(s.integer({ minimum: 1, maximum: 65_535, description: 'the port that policies call `ports`' })),
   labels,
   zone: s.optional(s.string({ maxLength: 128, description: 'where it runs, such as eu-1a' })),

@@ -64,9 +64,13 @@ const stateSchema = s.object({
   bundle: s.string({ maxLength: 65_536 }),
 });
 
-/** Opens `<home>/sidecar`, making it 0700; throws FILE_UNWRITABLE on a home that cannot be written. */
+/** That of a sidecar, in its home. */
 export function openSidecarFolder(home: string): SidecarFolder {
-  const path = join(home, 'sidecar');
+  return openFolder(join(home, 'sidecar'));
+}
+
+/** Opens it, making it 0700; throws FILE_UNWRITABLE where that cannot be written. */
+export function openFolder(path: string): SidecarFolder {
   makePrivateFolder(path);
   const file = (name: string): string => join(path, name);
   const broken = (name: string, reason: string, cause?: unknown) =>

@@ -14,6 +14,18 @@ export const sidecarErrors = {
     status: 400,
     retryable: false,
   },
+  GATEWAY_TOKEN_MISSING: {
+    message: 'there is no valid identity of {service} in {path} and no join token for it',
+    hint: 'run: postern token create {service}, then start again with --token, or name its file as tokenFile',
+    status: 400,
+    retryable: false,
+  },
+  GATEWAY_TOKEN_FOREIGN: {
+    message: 'the identity for {service} would be one of {granted}',
+    hint: 'a token grants one service: run postern token create {service}',
+    status: 409,
+    retryable: false,
+  },
   SIDECAR_TOKEN_UNREADABLE: {
     message: 'this is not a join token: {reason}',
     hint: 'paste the whole output of: postern token create SERVICE',

@@ -20,6 +20,7 @@ describe('the code keeps', () => {
       '#wire/channel',
       '#policy/casbin',
       '#policy/tools',
+      '#config/gateway',
       '#config/resources',
     ];
     expect(doors.toSorted()).toEqual([...folderDoors, ...deeper].toSorted());

@@ -1,7 +1,8 @@
 // docs/config.md from the settings of every process and the schemas of every resource kind.
 
 import type { JsonSchema } from '#base/schema';
-import { factsOf, type Settings, serverSettings, sidecarSettings } from '#config';
+import { factsOf, gatewaySettings, type Settings, serverSettings, sidecarSettings } from '#config';
+import { gatewaySchema } from '#config/gateway';
 import { limitBounds } from '#proxy/limits';
 import { resourceSchemas } from '#wire';
 import { cell } from './errors-page.ts';
@@ -9,6 +10,7 @@ import { cell } from './errors-page.ts';
 const processes: readonly (readonly [string, Settings])[] = [
   ['postern server', serverSettings],
   ['postern sidecar', sidecarSettings],
+  ['postern gateway', gatewaySettings],
 ];
 
 export function configPage(): string {
@@ -34,6 +36,15 @@ ${Object.entries(limitBounds)
       `| \`${name}\` | ${usual} | ${least} | ${cell(description)} |`,
   )
   .join('\n')}
+
+# The file of a gateway
+
+What \`postern gateway --config FILE\` serves (docs/gateway.md). YAML or JSON; unknown keys are refused with their place, and so is a file with any problem, as a whole. It is
+read again when it changes, and so are the certificates that it names.
+
+| Key | Type | Required | Meaning |
+|---|---|---|---|
+${fieldsOf(gatewaySchema as JsonSchema, '').join('\n')}
 
 # Resources
 
@@ -63,7 +74,10 @@ function fieldsOf(schema: JsonSchema, prefix: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
     const key = `${prefix}${name}`;
     const required = schema.required?.includes(name) ? 'yes' : '';
-    const row = `| \`${key}\` | ${cell(typeOf(field))} | ${required} | ${cell(field.description ?? field.title ?? '')} |`;
+    const fallback = field.default === undefined ? '' : ` (default \`${String(field.default)}\`)`;
+    const row = `| \`${key}\` | ${cell(typeOf(field))} | ${required} | ${cell(`${field.description ?? field.title ?? ''}${fallback}`)} |`;
+    // Limits have a table of their own.
+    if (name === 'limits') return [row];
     const inner = field.items?.properties
       ? fieldsOf(field.items, `${key}[].`)
       : field.properties

@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { openRaw, startApp } from '../helpers/mesh.ts';
+
+let town: Town & { end(): Promise<void> };
+beforeAll(async () => {
+  town = await startTown();
+}, 60_000);
+afterAll(() => town.end());
+
+const at = '127.0.0.1:0';
+const edgeFile = (listeners: string): string => `
+admin: ${at}
+metrics: ${at}
+services:
+  - service: edge
+    listeners:
+${listeners}`;
+
+/** One request to a port, its connection closed after it. */
+async function ask(port: number, lines: readonly string[]): Promise<{ status: number; head: string; body: string }> {
+  const client = await openRaw(port);
+  client.send([...lines, 'connection: close', '', ''].join('\r\n'));
+  const text = await client.closed();
+  const end = text.indexOf('\r\n\r\n');
+  return { status: Number(text.slice(9, 12)), head: text.slice(0, end), body: text.slice(end + 4) };
+}
+
+async function startShop() {
+  const app = await startApp((request, response) => response.end(JSON.stringify(request.headers)));
+  await town.sidecar('web', app.port);
+  await town.apply(`
+kind: Policy
+name: web
+to: web
+rules:
+  - { id: edge, effect: allow, from: [edge], paths: [/open/**] }
+---
+kind: VirtualService
+name: shop
+service: web
+hosts: [shop.example.com]
+http:
+  - route: [{ cluster: web }]
+`);
+  return app;
+}
+
+describe('the edge leads callers without an identity into the mesh', () => {
+  test('as the service edge, which policy allows, and with what was seen of them instead of what they claim', async () => {
+    await startShop();
+    const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
+    const port = portOf(gateway.ready.services[0]!.listeners![0]);
+    const claims = [
+      'x-forwarded-for: 1.2.3.4',
+      'x-forwarded-proto: https',
+      'x-real-ip: 1.2.3.4',
+      'forwarded: for=1.2.3.4',
+    ];
+    const identity = [
+      'x-postern-peer: spiffe://example.org/admin',
+      'x-forwarded-client-cert: URI=spiffe://example.org/admin',
+    ];
+    const answer = await ask(port, ['GET /open/a HTTP/1.1', 'host: shop.example.com', ...claims, ...identity]);
+    expect(answer.status).toBe(200);
+    const seen = JSON.parse(answer.body) as Record<string, string>;
+    expect(seen).toMatchObject({
+      host: 'shop.example.com',
+      'x-forwarded-for': '127.0.0.1',
+      'x-forwarded-proto': 'http',
+      'x-forwarded-host': 'shop.example.com',
+      'x-forwarded-port': String(port),
+      'x-postern-peer': 'spiffe://example.org/edge',
+      'x-forwarded-client-cert': 'By=spiffe://example.org/web;URI=spiffe://example.org/edge',
+    });
+    expect(Object.keys(seen)).not.toContain('x-real-ip');
+    expect(answer.body).not.toContain('1.2.3.4');
+  });
+
+  test('and tells them nothing of it when policy denies', async () => {
+    const app = await startShop();
+    const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
+    const port = portOf(gateway.ready.services[0]!.listeners![0]);
+    const answer = await ask(port, ['GET /closed HTTP/1.1', 'host: shop.example.com']);
+    expect(answer.status).toBe(403);
+    expect(JSON.parse(answer.body)).toEqual({ error: { message: 'access is denied', decision: expect.any(String) } });
+    expect(answer.head).not.toMatch(/x-postern-hop|spiffe|web/);
+    expect(app.accepts()).toBe(0);
+  });
+
+  test('but not to hosts that are not listed, though the edge may call them', async () => {
+    await startShop();
+    const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
+    const port = portOf(gateway.ready.services[0]!.listeners![0]);
+    expect((await ask(port, ['GET /open/a HTTP/1.1', 'host: web'])).status).toBe(404);
+    expect((await ask(port, ['GET http://web/open/a HTTP/1.1', 'host: web'])).status).toBe(404);
+    const through = await ask(port, ['CONNECT web:80 HTTP/1.1', 'host: web:80']);
+    expect(through.status).toBe(405);
+  });
+
+  test('and from HTTP to HTTPS where the listener says so, without asking anybody', async () => {
+    const gateway = await town.gateway(
+      edgeFile(`
+      - { listen: ${at}, redirectToHttps: true }
+      - { listen: ${at}, redirectToHttps: { port: 8443, status: 302 }, hosts: [shop.example.com] }`),
+      ['edge'],
+    );
+    const [usual, other] = gateway.ready.services[0]!.listeners!.map(portOf);
+    const led = await ask(usual!, ['GET /a?b=c HTTP/1.1', 'host: shop.example.com:8080']);
+    expect([led.status, led.head]).toEqual([308, expect.stringContaining('location: https://shop.example.com/a?b=c')]);
+    const elsewhere = await ask(other!, ['GET / HTTP/1.1', 'host: shop.example.com']);
+    expect([elsewhere.status, elsewhere.head]).toEqual([
+      302,
+      expect.stringContaining('location: https://shop.example.com:8443/'),
+    ]);
+    expect(await ask(other!, ['GET / HTTP/1.1', 'host: evil.example'])).toMatchObject({ status: 404 });
+  });
+});
+
+test('a gateway keeps each identity in a folder of its own, and starts again without a token', async () => {
+  const yaml = edgeFile(`      - { listen: ${at}, redirectToHttps: true }`);
+  const gateway = await town.gateway(yaml, ['edge']);
+  const home = (gateway.ready as unknown as { home: string }).home;
+  expect(readFileSync(`${home}/gateway/edge/svid.pem`, 'latin1')).toMatch(/^-----BEGIN CERTIFICATE/);
+  expect((await gateway.stop()).code).toBe(0);
+});
