@@ -6,8 +6,8 @@ import { buildPolicySet, validateResources } from '#policy';
 import { buildTraffic, validateTraffic } from '#routing';
 import type { Endpoint, ServiceEntry } from '#wire';
 import type { Limits } from '../../proxy/limits.ts';
-import { call, idOf, startApp, startProxy, type TestApp, type TestProxy } from './mesh.ts';
-import { createTestPki } from './pki.ts';
+import { call, idOf, startApp, startProxy, startRawApp, type TestApp, type TestProxy } from './mesh.ts';
+import { createTestPki, type TestPki } from './pki.ts';
 
 export interface Instance {
   readonly name: string;
@@ -50,13 +50,21 @@ rules: [{ id: all, effect: allow, from: ["*"] }]
 export async function startTraffic(
   yaml: string,
   given: Instances,
-  o: { readonly limits?: Partial<Limits>; readonly upstreams?: readonly string[] } = {},
+  o: {
+    readonly limits?: Partial<Limits>;
+    /** Ports of their own at the caller, for TCP when the applications speak that. */
+    readonly upstreams?: readonly string[];
+    /** Applications that say their name to whoever connects, and then what they hear. */
+    readonly isTcp?: boolean;
+  } = {},
 ): Promise<Traffic> {
   const pki = createTestPki();
   const instances: Record<string, Instance[]> = {};
   const endpoints = new Map<string, (Endpoint | undefined)[]>();
   for (const [service, parts] of Object.entries(given)) {
-    const made = await Promise.all(parts.map((_, at) => startInstance(pki, service, at)));
+    const made = await Promise.all(
+      parts.map((_, at) => startInstance(pki, `${service}-${at + 1}`, { service, isTcp: o.isTcp === true })),
+    );
     instances[service] = made;
     endpoints.set(
       service,
@@ -72,7 +80,7 @@ export async function startTraffic(
     pki,
     service: 'web',
     ...(o.limits && { limits: o.limits }),
-    ...(o.upstreams && { upstreams: o.upstreams }),
+    ...(o.upstreams && { upstreams: o.upstreams, upstreamProtocol: o.isTcp ? 'tcp' : 'http' }),
   });
   const known = new Set(Object.keys(given));
   let resources = load(yaml);
@@ -114,20 +122,28 @@ export async function startTraffic(
   };
 }
 
-async function startInstance(pki: ReturnType<typeof createTestPki>, service: string, at: number): Promise<Instance> {
-  const name = `${service}-${at + 1}`;
+async function startInstance(
+  pki: TestPki,
+  name: string,
+  { service, isTcp }: { readonly service: string; readonly isTcp: boolean },
+): Promise<Instance> {
   const seen: Seen[] = [];
-  const app = await startApp((message, response) => {
-    const pieces: Buffer[] = [];
-    message.on('data', (piece: Buffer) => void pieces.push(piece));
-    message.on('end', () => {
-      const { method = '', url = '', headers } = message;
-      const one = { method, url, headers, body: Buffer.concat(pieces).toString() };
-      seen.push(one);
-      instance.answer(one, response, message);
-    });
-  });
-  const proxy = await startProxy({ pki, service, appPort: app.port });
+  const app = isTcp
+    ? await startRawApp((socket) => {
+        socket.write(`${name}\n`);
+        socket.pipe(socket);
+      })
+    : await startApp((message, response) => {
+        const pieces: Buffer[] = [];
+        message.on('data', (piece: Buffer) => void pieces.push(piece));
+        message.on('end', () => {
+          const { method = '', url = '', headers } = message;
+          const one = { method, url, headers, body: Buffer.concat(pieces).toString() };
+          seen.push(one);
+          instance.answer(one, response, message);
+        });
+      });
+  const proxy = await startProxy({ pki, service, appPort: app.port, appProtocol: isTcp ? 'tcp' : 'http' });
   const instance: Instance = { name, proxy, app, seen, answer: (_, response) => void response.end(name) };
   return instance;
 }

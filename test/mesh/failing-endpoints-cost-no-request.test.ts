@@ -38,9 +38,9 @@ const resets = (_: unknown, response: ServerResponse): void => void response.soc
 
 describe('K9, K10: while one endpoint is healthy every call succeeds', () => {
   test.each([
-    ['answer 500', (one: Instance) => void (one.answer = answers500)],
-    ['are frozen', (one: Instance) => void (one.answer = freezes)],
-    ['break off', (one: Instance) => void (one.answer = resets)],
+    ['answer 500', (one: Instance) => Object.assign(one, { answer: answers500 })],
+    ['are frozen', (one: Instance) => Object.assign(one, { answer: freezes })],
+    ['break off', (one: Instance) => Object.assign(one, { answer: resets })],
     ['are gone, their sidecars not', (one: Instance) => void one.app.server.close()],
     ['are gone with their sidecars', (one: Instance) => void one.proxy.plane.drain().then(() => undefined)],
   ])('three of four applications that %s', async (_, harm) => {
