@@ -8,6 +8,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   issuance: () => import('./issuance.ts'),
   policy: () => import('./policy.ts'),
   routing: () => import('./routing.ts'),
+  balance: () => import('./balance.ts'),
   audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),
