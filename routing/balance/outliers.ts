@@ -35,9 +35,9 @@ export class Outliers {
     this.#countedUntil = 0;
   }
 
+  /** Not of refusals: they say nothing. */
   heard(member: Member, outcome: Outcome, now: number): void {
     const { kind } = outcome;
-    if (kind === 'refused') return;
     if (kind === 'connect-failed') this.#putAside(member, now);
     else if (kind === 'answered') this.#connected(member, now);
     const bounds = this.#bounds;

@@ -23,10 +23,9 @@ describe.each(policies)('%s', (policy) => {
   });
 
   test('gives shares by weight, and nothing for a weight of 0', () => {
-    const endpoints = weighted({ a: 1, b: 3, c: 0, d: 6 });
-    const settings = by(policy === 'ewma' ? 'random' : policy);
+    const endpoints = weighted({ a: 2, b: 3, c: 0, d: 5 });
     for (const seed of [1, 2, 3]) {
-      const { counts } = trial({ endpoints, settings, seed });
+      const { counts } = trial({ endpoints, settings: by(policy), seed });
       const found = counts(20_000);
       expect(found).not.toHaveProperty('c:1');
       const shares = sharesOf(endpoints.filter(({ weight }) => weight > 0));
@@ -87,9 +86,12 @@ describe('least request', () => {
     expect(large! / small!).toBeLessThan(2.1);
   });
 
-  test('an endpoint that hangs gets ever less', () => {
-    const endpoints = weighted({ a: 1, b: 1, hangs: 1 });
-    const { cluster } = trial({ endpoints });
+  test.each([
+    ['alike', { a: 1, b: 1, hangs: 1 }, 1],
+    // Its weight is divided by the requests that it holds: about the root of twice the requests.
+    ['with weights', { a: 1, b: 2, hangs: 2 }, 150],
+  ])('%s, an endpoint that hangs gets ever less', (_, weights, most) => {
+    const { cluster } = trial({ endpoints: weighted(weights) });
     let hanging = 0;
     for (let count = 0; count < 10_000; count++) {
       const picked = cluster.pick({ subset: undefined, hash: undefined, tried: nothingTried })!;
@@ -97,7 +99,7 @@ describe('least request', () => {
       if (picked.host === 'hangs') hanging++;
       else end({ kind: 'answered', status: 200, grpcStatus: undefined });
     }
-    expect(hanging).toBe(1);
+    expect(hanging).toBeLessThanOrEqual(most);
   });
 });
 
