@@ -7,7 +7,8 @@ import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { buildPolicySet, compileProgram, validateResources } from '#policy';
 import { problemsOfProofs, proveAssertions } from '#policy/tools';
-import { buildTraffic, compileRoutes, type Traffic, validateTraffic } from '#routing';
+import { buildTraffic, compileRoutes, type Traffic } from '#routing';
+import { validateTraffic } from '#routing/tools';
 import {
   type ApplyReply,
   type ApplyRequest,

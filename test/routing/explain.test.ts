@@ -1,6 +1,6 @@
 // Why a request goes where it goes, in the words that people are shown.
 import { expect, test } from 'vitest';
-import { explainRoute } from '#routing';
+import { explainRoute } from '#routing/tools';
 import { asked, routesOf } from '../helpers/routing.ts';
 
 const routes = routesOf(

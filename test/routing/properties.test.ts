@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { foldPath } from '#base/canonical-path';
 import { type Asked, compileRoutes, type Forward } from '#routing';
+import { analyzeTraffic, explainRoute } from '#routing/tools';
 import type { HttpMatch, HttpRoute, WeightedTarget } from '#wire';
-import { idOf } from '../helpers/policy.ts';
+import { idOf, trustDomain } from '../helpers/policy.ts';
 import { asked } from '../helpers/routing.ts';
 
 function hostOf(http: readonly HttpRoute[]) {
@@ -86,6 +87,42 @@ describe('routes', () => {
         }
       }),
       { numRuns: 1_000 },
+    );
+  });
+
+  test('what is said to be never reached is reached by no request', () => {
+    const list = fc.array(fc.array(match, { minLength: 1, maxLength: 2 }), { minLength: 2, maxLength: 8 });
+    let said = 0;
+    fc.assert(
+      fc.property(list, fc.array(request, { minLength: 1, maxLength: 40 }), (matches, requests) => {
+        const http = matches.map((each) => ({ match: each, route: [{ cluster: 'c' }] }));
+        const resource = { kind: 'VirtualService' as const, name: 'v', hosts: ['v'], http };
+        const unreached = analyzeTraffic([{ resource }], { trustDomain })
+          .filter(({ code }) => code === 'PT003')
+          .map(({ pointer }) => pointer!.replace('/http/', ''));
+        said += unreached.length;
+        for (const { path: of, query, method, header } of requests) {
+          const one = asked(`${of}${query}`, { method, headers: header === undefined ? {} : { 'x-a': header } });
+          expect(unreached).not.toContain(hostOf(http).http(one)?.route);
+        }
+      }),
+      { numRuns: 500 },
+    );
+    expect(said).toBeGreaterThan(50);
+  });
+
+  test('the explanation takes the route that a proxy takes', () => {
+    const list = fc.array(fc.array(match, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(list, request, (matches, { path: of, query, method, header }) => {
+        const http = matches.map((each) => ({ match: each, route: [{ cluster: 'c' }] }));
+        const virtualServices = [{ name: 'v', id: idOf('v'), hosts: ['v'], http }];
+        const routes = compileRoutes({ services: [], clusters: [], virtualServices });
+        const one = asked(`${of}${query}`, { method, headers: header === undefined ? {} : { 'x-a': header } });
+        const { routes: explained, action } = explainRoute(routes, { host: 'v', asked: one });
+        expect(explained.find(({ isTaken }) => isTaken)?.route).toBe(action?.route);
+        expect(action?.route).toBe(hostOf(http).http(one)?.route);
+      }),
     );
   });
 

@@ -1,6 +1,6 @@
 // Every problem of meaning, at once, where it was written.
 import { describe, expect, test } from 'vitest';
-import { validateTraffic } from '#routing';
+import { validateTraffic } from '#routing/tools';
 import { trustDomain } from '../helpers/policy.ts';
 import { written } from '../helpers/routing.ts';
 

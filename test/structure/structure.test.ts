@@ -21,6 +21,7 @@ describe('the code keeps', () => {
       '#policy/casbin',
       '#policy/tools',
       '#config/gateway',
+      '#routing/tools',
       '#config/resources',
     ];
     expect(doors.toSorted()).toEqual([...folderDoors, ...deeper].toSorted());

@@ -1,13 +1,13 @@
 // Why does a request go where it goes? The same routes as a proxy has, each before the one that is taken with what did not hold.
 import { messageOf } from '#base/error';
 import type { HttpMatch, HttpRoute, TcpRoute, TlsRoute } from '#wire';
-import type { Asked, HttpAction, Target, TunnelAction } from './action.ts';
-import { compileConditions, wordsOfPath } from './match.ts';
-import { compilePath } from './match-path.ts';
-import { indexPaths } from './path-index.ts';
-import type { RoutedCluster, Routes, VirtualHost } from './routes.ts';
-import { compileTunnelMatch } from './tunnel-route.ts';
-import { labelOf } from './virtual-host.ts';
+import type { Asked, HttpAction, Target, TunnelAction } from '../action.ts';
+import { compileConditions, wordsOfPath } from '../match.ts';
+import { compilePath } from '../match-path.ts';
+import { indexPaths } from '../path-index.ts';
+import type { RoutedCluster, Routes, VirtualHost } from '../routes.ts';
+import { compileTunnelMatch } from '../tunnel-route.ts';
+import { labelOf } from '../virtual-host.ts';
 
 export interface ExplainOptions {
   /** As the request names it, without a port. */
