@@ -3,7 +3,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseResources } from '#config/resources';
 import { buildPolicySet, validateResources } from '#policy';
-import { buildTraffic, validateTraffic } from '#routing';
+import { buildTraffic } from '#routing';
+import { validateTraffic } from '#routing/tools';
 import type { Endpoint, ServiceEntry } from '#wire';
 import type { Limits } from '../../proxy/limits.ts';
 import { call, idOf, startApp, startProxy, startRawApp, type TestApp, type TestProxy } from './mesh.ts';
