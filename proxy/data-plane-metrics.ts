@@ -16,6 +16,8 @@ export interface DataPlaneMetrics {
   /** The other end of an HTTP/2 connection broke the protocol or a bound. */
   linkFault(side: 'inbound' | 'outbound' | 'upstream', code: string): void;
   retried(hop: Hop): void;
+  /** A request to a host that nothing declares was passed on. */
+  outsidePolicy(): void;
   cut(reason: string): void;
   /** One decision was asked of casbin too. */
   selfCheck(outcome: 'same' | 'different'): void;
@@ -83,6 +85,10 @@ export function createDataPlaneMetrics(
     help: 'Requests sent a second time because a connection had died unanswered, or the other end had not taken them.',
     labels: ['hop'],
   });
+  const outside = metrics.counter({
+    name: 'postern_outside_policy_total',
+    help: 'Requests passed on to hosts that nothing declares (outboundPolicy allow-any).',
+  })();
   const cuts = metrics.counter({
     name: 'postern_connections_cut_total',
     help: 'Connections and exchanges ended by us: expired, banned, policy-changed, drain.',
@@ -110,6 +116,7 @@ export function createDataPlaneMetrics(
     linkFault: (side, code) => void linkFaults(side, code).value++,
     connectFailed: (code) => void connectFailures(code).value++,
     retried: (hop) => void retries(hop).value++,
+    outsidePolicy: () => void outside.value++,
     cut: (reason) => void cuts(reason).value++,
     selfCheck: (outcome) => void selfChecks(outcome).value++,
   };

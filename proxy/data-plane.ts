@@ -6,7 +6,7 @@ import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
-import { compileRoutes, createLiveCluster, type Routes } from '#routing';
+import { compileRoutes, createLiveCluster } from '#routing';
 import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot, VirtualServiceEntry } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
@@ -33,6 +33,7 @@ import type { Addresses, Ports } from './ports.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
 import { createTracer, tracingOf } from './tracing/context.ts';
+import { createForbids, createUndeclared } from './undeclared.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 
 export interface DataPlaneOptions extends Ports {
@@ -57,6 +58,8 @@ export interface DataPlaneOptions extends Ports {
   readonly nameServers?: readonly string[];
   /** Where it runs: endpoints of the same zone are preferred by clusters that say so. */
   readonly zone?: string | undefined;
+  /** Why an address that nothing declares may not be called; of this machine and its links by default. */
+  readonly forbids?: (address: string) => string | undefined;
   /** `health` has changed. */
   readonly onHealth?: () => void;
   /** Other threads of this process listen on the same ports. */
@@ -157,6 +160,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     createChecker: health.createChecker,
     onHealth: health.onHealth,
   });
+  const forbids = o.forbids ?? createForbids({ clock });
+  const undeclared = createUndeclared({ dns, forbids, openPool: upstreams.openOutside });
   const plane: Plane = {
     app: o.app,
     instance: o.instance,
@@ -167,6 +172,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     turn,
     upstreams,
     clusters,
+    undeclared,
     rateLimits: createRateLimits({ monotonic }),
     keeping: { bytes: 0, most: limits.retryBytes, each: limits.retryBodyBytes },
     random: o.random,
@@ -261,7 +267,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
         return undefined;
       }
       const held = view;
-      if (held && policy) putInForce({ ...snapshot, policy, revision: held.revision }, () => held.program, held.routes);
+      if (held && policy) putInForce({ ...snapshot, policy, revision: held.revision }, () => held.program, held);
       return build(snapshot);
     },
     listen: () => listeners.use(o),
@@ -293,13 +299,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   };
 
   /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
-  function putInForce(snapshot: Snapshot, program: () => Program, routes?: Routes): void {
+  function putInForce(snapshot: Snapshot, program: () => Program, held?: View): void {
     let next: View;
     let useClusters: () => void;
     let checkApp: (() => void) | undefined;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
-      next = viewOf(snapshot, identity!.id.trustDomain, program, routes);
+      next = viewOf(snapshot, identity!.id.trustDomain, program, held);
       useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
       checkApp = appHealth?.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
@@ -373,6 +379,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     await until(() => live.count('outbound') === 0, end);
     clusters.close();
     appHealth?.close();
+    undeclared.retire();
     upstreams.retire();
     retireAll(['upstream']);
     await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));
@@ -403,11 +410,11 @@ function isSamePolicy(one: PolicySet, other: PolicySet): boolean {
 
 const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
-function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, routes?: Routes): View {
+function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, held?: View): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
   const { service, services, clusters = [], virtualServices = [] } = snapshot;
-  routes ??= compileRoutes({ services, clusters, virtualServices });
+  const routes = held?.routes ?? compileRoutes({ services, clusters, virtualServices });
   return {
     revision: snapshot.revision,
     bundle,
@@ -416,6 +423,7 @@ function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program,
     routes,
     isLimited: routes.virtualHosts.some(({ id, entry }) => id === service && hasLimits(entry)),
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
+    allowsAny: held?.allowsAny ?? snapshot.mesh?.outboundPolicy === 'allow-any',
     tracing: tracingOf(snapshot.mesh),
   };
 }

@@ -156,6 +156,13 @@ export const proxyErrors = {
     status: 503,
     retryable: true,
   },
+  OUTSIDE_FORBIDDEN: {
+    message: '{host} is not called: {reason}, and nothing declares it',
+    hint: 'declare a Cluster for what this service has to call',
+    status: 403,
+    retryable: false,
+    exposed: 'access is denied',
+  },
   UPSTREAM_PROTOCOL_WRONG: {
     message: 'the cluster {service} is declared with protocol {protocol}, and the call is {wanted}',
     hint: 'an application that begins TLS itself needs a cluster with `protocol: tcp`; with `tls` in the cluster, call it by http://',

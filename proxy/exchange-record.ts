@@ -63,7 +63,10 @@ export function openRecord(o: RecordOptions): Writable {
   return record;
 }
 
-export function noteDecision(record: Writable, decision: Decision): void {
+/** A decision of policy, or of something else that has a reason of its own. */
+export type Noted = Omit<Decision, 'reason'> & { readonly reason: string };
+
+export function noteDecision(record: Writable, decision: Noted): void {
   record.decision = decision.effect;
   record.reason = decision.reason;
   if (decision.rule !== undefined) record.rule = decision.rule;

@@ -16,6 +16,7 @@ import { canonicalHead, type RawHead } from './request-head.ts';
 import { routeTo } from './route.ts';
 import { admit, createExchange, denyUnknown, type Heard, type Running, refuseInvalid, serve } from './serve.ts';
 import { TcpDownstream, tunnelTo } from './tcp.ts';
+import { isUndeclared, passOn } from './undeclared.ts';
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
 export function serveOutbound(o: { plane: Plane; connection: Connection; port?: ServedPort | undefined }): void {
@@ -86,7 +87,10 @@ export async function outbound(running: Running, service: string | undefined): P
   if (!view || !caller) throw fail('PROXY_NOT_READY');
   const name = service ?? exchange.head.host;
   const host = service === undefined ? view.routes.byHost(name) : view.routes.byName(name);
-  if (!host) return refuseUnknown(running, view, name);
+  if (!host) {
+    if (service === undefined && isUndeclared(view, running)) return passOn(running, view);
+    return refuseUnknown(running, view, name);
+  }
   const to = host.id;
   record.to = to;
   const reading = factsOf({ plane, view, to, head: exchange.head, address: null });

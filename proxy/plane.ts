@@ -18,6 +18,7 @@ import type { RateLimits } from './rate-limits.ts';
 import type { FieldList } from './request-head.ts';
 import type { Places } from './shares.ts';
 import type { Trace, Tracing } from './tracing/context.ts';
+import type { Undeclared } from './undeclared.ts';
 import type { Upstreams } from './upstreams.ts';
 
 /** One snapshot, ready to be used. */
@@ -31,6 +32,8 @@ export interface View {
   /** Whether any route of the own service has limits to hold. */
   readonly isLimited: boolean;
   readonly bans: Bans;
+  /** Hosts that nothing declares are passed on (`outboundPolicy: allow-any`). */
+  readonly allowsAny: boolean;
   /** Present when this mesh traces. */
   readonly tracing: Tracing | undefined;
 }
@@ -46,6 +49,8 @@ export interface Plane {
   readonly upstreams: Upstreams;
   /** What routes lead to, by name. */
   readonly clusters: Clusters;
+  /** The way to hosts that nothing declares. */
+  readonly undeclared: Undeclared;
   /** Of routes that hold them here. */
   readonly rateLimits: RateLimits;
   /** Bodies that may have to be sent again. */

@@ -1,13 +1,12 @@
 // What both hops do alike with one exchange: its books (opened first, closed in `finally`, so exactly one record), its refusals, its running
 // under a policy that may change, and the sending of a permitted request with the one retry that can do no harm.
 import { isPosternError, messageOf, type PosternError } from '#base/error';
-import type { Decision } from '#policy';
 import type { Denial, Permit } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import type { Hop } from './data-plane-metrics.ts';
 import { fail } from './errors.ts';
 import { type Downstream, Exchange, type ResponseHead } from './exchange.ts';
-import { noteDecision, noteEnd, noteFault, openRecord } from './exchange-record.ts';
+import { type Noted, noteDecision, noteEnd, noteFault, openRecord } from './exchange-record.ts';
 import { isBanned, type Peer } from './identity.ts';
 import type { Plane, View } from './plane.ts';
 import type { Place, Pool } from './pool.ts';
@@ -166,8 +165,29 @@ export async function send(
   }
 }
 
+/** Keeps an exchange that no policy decides on for as long as configuration lets it be, and its own identity is good. */
+export function noteOutside(
+  { heard, exchange, record }: Running,
+  decision: Noted,
+  isStill: (view: View) => boolean,
+): void {
+  noteDecision(record, decision);
+  const { plane, caller } = heard;
+  plane.metrics.outsidePolicy();
+  exchange.recheck = () => {
+    const now = plane.view();
+    if (!now || exchange.stopped) return;
+    const banned = caller && isBanned(now.bans, { id: caller.uri, serial: caller.serial });
+    if (!banned && isStill(now)) return;
+    record.decision = 'deny';
+    record.reason = banned ? 'PEER_BANNED' : 'policy-changed';
+    plane.metrics.cut(banned ? 'banned' : 'policy-changed');
+    exchange.cut(banned ? fail('PEER_BANNED', { id: caller.uri }) : deniedBy(heard, exchange, exchange.head));
+  };
+}
+
 /** Notes the denial and answers with it; nothing is opened upstream. */
-export function deny({ heard, exchange, record }: Running, decision: Decision, fault: PosternError): void {
+export function deny({ heard, exchange, record }: Running, decision: Noted, fault: PosternError): void {
   noteDecision(record, decision);
   heard.plane.metrics.denial(heard.hop, decision.reason);
   answer(heard, exchange, fault, record);

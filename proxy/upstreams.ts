@@ -7,7 +7,7 @@ import type { HostPort } from '#base/host-port';
 import type { Endpoint as ClusterEndpoint } from '#routing';
 import type { Identity, TrustBundle } from '#spiffe';
 import type { AppAddress, AppProtocol } from './app-protocol.ts';
-import type { MeshLink } from './cluster-link.ts';
+import type { ExternalLink, MeshLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { Connection, type Turn } from './connection.ts';
 import { type Dialled, dialApp, dialService, type LinkProtocol } from './dial.ts';
@@ -61,6 +61,8 @@ export interface Upstreams {
   pool(cluster: Cluster, endpoint: ClusterEndpoint): Pool;
   /** Of its own for one health check, which counts nowhere else. */
   readonly openPool: OpenPool;
+  /** To an endpoint of no cluster; whoever opens it retires it. */
+  openOutside(link: ExternalLink, endpoint: HostPort): Pool;
   /** The cluster has changed: pools of endpoints that it has no more, or that are spoken to in another way now, retire. */
   changed(cluster: Cluster): void;
   /** Credentials were replaced: pools of earlier ones retire. */
@@ -214,6 +216,17 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     o.live.add(connection, 'upstream');
     return connection;
   };
+  const { lookup, trust, onLimit, onLinkFault } = o;
+  const externalOptions = {
+    limits,
+    clock,
+    lookup,
+    trust,
+    onLimit,
+    onLinkFault,
+    counted,
+    connectionOn: externalConnectionOn,
+  };
   const createClusterPool = ({ link: declared, live }: Cluster, endpoint: ClusterEndpoint): Pool => {
     const link = {
       ...declared,
@@ -221,9 +234,7 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
       maxPending: declared.maxPending ?? Math.min(limits.poolPending, live.bounds.maxPending),
     };
     if (link.kind === 'mesh') return createServicePool(link, endpoint, ready());
-    const { lookup, trust, onLimit, onLinkFault } = o;
-    const shared = { limits, clock, lookup, trust, onLimit, onLinkFault, counted, connectionOn: externalConnectionOn };
-    return createExternalPool({ ...shared, link, endpoint });
+    return createExternalPool({ ...externalOptions, link, endpoint });
   };
   const ready = (): Credentials => {
     const credentials = o.credentials();
@@ -250,17 +261,15 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     },
     openPool: (link, endpoint, changed) =>
       createExternalPool({
+        ...externalOptions,
         link,
         endpoint,
         limits: { ...limits, ...changed },
-        clock,
-        lookup: o.lookup,
-        trust: o.trust,
-        connectionOn: externalConnectionOn,
         counted: (dialling) => dialling,
         onLimit: () => undefined,
         onLinkFault: () => undefined,
       }),
+    openOutside: (link, endpoint) => createExternalPool({ ...externalOptions, link, endpoint }),
     changed(cluster) {
       const addresses = new Set(cluster.isGone ? [] : cluster.live.endpoints.map(({ address }) => address));
       retireOf(cluster, ({ link }, address) => link === cluster.link && addresses.has(address));

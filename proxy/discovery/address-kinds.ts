@@ -6,8 +6,11 @@ const nowhere = listOf({
   ipv4: ['0.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4'],
   ipv6: ['::/128', 'ff00::/8'],
 });
-/** On this very link only, the metadata services of cloud providers among them. */
-const linkLocal = listOf({ ipv4: ['169.254.0.0/16'], ipv6: ['fe80::/10', 'fd00:ec2::254/128', 'fd20:ce::254/128'] });
+/** On this very link only, and what clouds tell their machines about themselves, wherever that has its address. */
+const linkLocal = listOf({
+  ipv4: ['169.254.0.0/16', '100.100.100.200/32', '168.63.129.16/32', '192.0.0.192/32'],
+  ipv6: ['fe80::/10', 'fd00:ec2::/32', 'fd20:ce::/32'],
+});
 const loopback = listOf({ ipv4: ['127.0.0.0/8'], ipv6: ['::1/128'] });
 
 export type AddressKind = 'nowhere' | 'link-local' | 'loopback' | 'other';

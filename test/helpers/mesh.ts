@@ -46,12 +46,13 @@ export async function startApp(handler: RequestListener, host = '127.0.0.1'): Pr
 }
 
 /** An application that speaks raw bytes. */
-export async function startRawApp(onSocket: (socket: Socket) => void): Promise<TestApp> {
+export async function startRawApp(onSocket: (socket: Socket) => void, host?: string): Promise<TestApp> {
   return listening(
     createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => undefined);
       onSocket(socket);
     }),
+    host,
   );
 }
 
@@ -99,6 +100,7 @@ export interface ProxyOptions {
   readonly assertRecording?: () => void;
   readonly linkProtocols?: readonly LinkProtocol[];
   readonly nameServers?: readonly string[];
+  readonly forbids?: (address: string) => string | undefined;
   /** Without a first snapshot. */
   readonly bare?: boolean;
 }
@@ -122,6 +124,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     drainMs: o.drainMs ?? 1_000,
     ...(o.limits && { limits: o.limits }),
     ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+    ...(o.forbids && { forbids: o.forbids }),
     ...(o.nameServers && { nameServers: o.nameServers }),
     ...(o.assertRecording && { assertRecording: o.assertRecording }),
     record: (record) => {
