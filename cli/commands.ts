@@ -21,6 +21,7 @@ export const commands: readonly { readonly name: string; readonly load: () => Pr
   { name: 'identity', load: () => import('./commands/identity.ts') },
   { name: 'describe', load: () => import('./commands/describe.ts') },
   { name: 'status', load: () => import('./commands/status.ts') },
+  { name: 'route', load: () => import('./commands/route.ts') },
   { name: 'tap', load: () => import('./commands/tap.ts') },
   { name: 'proxy', load: () => import('./commands/proxy.ts') },
   { name: 'check', load: () => import('./commands/check.ts') },

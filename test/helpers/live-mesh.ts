@@ -142,10 +142,16 @@ export async function startApp(
 /** One call of the application beside a sidecar; its status. */
 export function callThrough(
   sidecar: Sidecar,
-  { method = 'GET', host, path }: { readonly method?: string; readonly host: string; readonly path: string },
+  o: {
+    readonly method?: string;
+    readonly host: string;
+    readonly path: string;
+    readonly headers?: Readonly<Record<string, string>>;
+  },
 ): Promise<number> {
+  const { method = 'GET', host, path, headers = {} } = o;
   return new Promise((resolve, reject) => {
-    const options = { method, agent: false, headers: { host } };
+    const options = { method, agent: false, headers: { ...headers, host } };
     const request = httpRequest(`http://${sidecar.addresses.outbound}${path}`, options, (response) => {
       response.resume().on('end', () => resolve(response.statusCode ?? 0));
     });

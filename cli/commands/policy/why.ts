@@ -1,6 +1,6 @@
 // `postern policy why`: whether a call is allowed, which rule decides, and what came near.
 import type { Command } from 'commander';
-import type { Explanation, Question, RuleRef } from '#policy';
+import type { Explanation, Question } from '#policy';
 import type { CliContext } from '../../context.ts';
 import { exitCodes } from '../../exit-codes.ts';
 import { examples } from '../../help.ts';
@@ -14,6 +14,7 @@ import {
   readPort,
 } from '../../policy-request.ts';
 import { type PolicySource, readPolicy } from '../../policy-source.ts';
+import { verdictLines } from '../../policy-verdict.ts';
 import { collect, fromWhere } from './source-options.ts';
 
 type WhyOptions = PolicySource & { readonly header: readonly string[]; readonly port?: string } & CircumstanceWords;
@@ -73,33 +74,8 @@ async function runWhy(
   if (explanation.decision.effect === 'deny') context.exitWith(exitCodes.denied);
 }
 
-function explanationText(
-  { output }: CliContext,
-  { decision, rule, matched, nearest, models = [] }: Explanation,
-  question: Question,
-): string {
-  const { paint } = output;
-  const verdict = paint(decision.effect === 'allow' ? 'good' : 'bad', decision.effect);
-  const call = `${question.from} -> ${question.to}   ${question.method} ${question.path}`;
-  const lines = [`${verdict}   ${decision.reason}   revision ${decision.revision}`, `  ${call}`];
-  if (rule) lines.push('decided by', `  ${refText(rule)}`);
-  if (matched.length > 0) lines.push('also matched', ...matched.map((each) => `  ${refText(each)}`));
-  for (const { name, answer } of models) lines.push(`CasbinModel ${name} says ${modelWords[answer]}`);
-  if (nearest.length > 0) {
-    lines.push('nearest rules, and what each missed');
-    for (const miss of nearest) lines.push(`  ${refText(miss)}`, `    ${miss.missed}: ${miss.reason}`);
-  } else if (decision.reason === 'default-deny') lines.push('no rule comes near: what nothing allows is denied');
-  return lines.join('\n');
-}
-
-const modelWords = {
-  allow: 'allow',
-  deny: 'deny',
-  none: 'nothing: no row of it matches',
-  fault: 'nothing it can stand by (a value is missing, is a list, or is the name of a role), so the call is denied',
-} as const;
-
-function refText({ rule, effect, shadow, source, row }: RuleRef): string {
-  const place = source ? `   ${source.file}:${source.line}:${source.column}` : '';
-  return `${effect} ${rule}${shadow ? ' (shadow)' : ''}${row ? `   ${row.join(', ')}` : ''}${place}`;
+function explanationText({ output }: CliContext, explanation: Explanation, question: Question): string {
+  const [verdict, ...more] = verdictLines(explanation, output.paint);
+  const call = `  ${question.from} -> ${question.to}   ${question.method} ${question.path}`;
+  return [verdict, call, ...more].join('\n');
 }
