@@ -154,7 +154,10 @@ describe('SIGTERM', () => {
         );
       }
     })();
-    await wait(300);
+    await eventually(
+      () => made.length,
+      (count) => count > 5,
+    );
     const { code } = await mesh.server.stop();
     expect(code).toBe(0);
     await asking;
@@ -167,7 +170,6 @@ describe('SIGTERM', () => {
     const { tokens } = await later.admin.call<{ tokens: { id: string }[] }>({ method: 'GET', path: '/v1/tokens' });
     const kept = new Set(tokens.map(({ id }) => id));
     expect(made.filter((id) => !kept.has(id))).toEqual([]);
-    expect(made.length).toBeGreaterThan(5);
     later.close();
     await again.stop();
   }, 60_000);
