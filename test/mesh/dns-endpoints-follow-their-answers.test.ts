@@ -43,7 +43,7 @@ async function next({ caller, clock }: { caller: ClusterCaller; clock: { advance
   );
 }
 
-describe('endpoints from addresses', () => {
+describe('K8: endpoints from addresses', () => {
   test('are called at the port that the cluster names', async () => {
     const app = await startApp((_, response) => response.end('here'));
     const { caller } = await start({ 'shop.example': ['127.0.0.1'] });
@@ -174,7 +174,7 @@ describe('endpoints from addresses', () => {
   });
 });
 
-describe('endpoints from service records', () => {
+describe('K8: endpoints from service records', () => {
   const srv = cluster({ name: '_shop._tcp.example', type: 'srv' });
 
   test('have the ports and weights of their records', async () => {

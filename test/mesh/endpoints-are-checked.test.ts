@@ -113,7 +113,7 @@ describe('a check by HTTP', () => {
     await becomes(start(checked(http({ expect: [200] }), [address])), 'unhealthy');
   });
 
-  test('fails an endpoint that says 200 and is cut before its answer ends', async () => {
+  test('K9: fails an endpoint that says 200 and is cut before its answer ends', async () => {
     const app = await startRawApp((socket) =>
       socket.on('data', () => {
         socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf');
