@@ -1,6 +1,7 @@
 // What a gateway's configuration file may say. Its meaning, and what its parts must not be together, is in gateway.ts.
 import { durationPattern } from '#base/duration';
-import { type Static, s } from '#base/schema';
+import { type JsonSchema, type Schema, type Static, s } from '#base/schema';
+import { clusterFields } from '#wire';
 import { hostPort, protocolAddress } from './addresses.ts';
 import { limitsSchema, sidecarSettings } from './sidecar.ts';
 
@@ -90,6 +91,20 @@ const audit = s.object({
   maxAge: s.optional(auditMaxAge.schema),
 });
 
+/** The places of a cluster, without those that enrol. */
+const [, staticPlaces, dnsPlaces] = clusterFields.endpoints.anyOf as [JsonSchema, JsonSchema, JsonSchema];
+const { protocol, loadBalancing, circuitBreaker, outlierDetection, healthCheck } = clusterFields;
+const instances = s.object({
+  static: s.optional(staticPlaces.properties!.static as Schema<readonly unknown[]>),
+  dns: s.optional(dnsPlaces.properties!.dns as Schema<unknown>),
+  protocol,
+  loadBalancing,
+  circuitBreaker,
+  outlierDetection,
+  healthCheck,
+});
+export type InstancesSettings = Static<typeof instances>;
+
 const service = s.object({
   service: s.string({
     pattern: '^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*$',
@@ -103,8 +118,17 @@ const service = s.object({
     hostPort({ description: 'the address told to peers, when it is not the inbound one; a name must be one in DNS' }),
   ),
   app: s.optional(
-    protocolAddress(['http', 'h2c', 'tcp'], {
-      description: 'what inbound requests go to: HTTP/1.1, or h2c:// before it for HTTP/2 and gRPC, tcp:// for others',
+    s.anyOf(
+      protocolAddress(['http', 'h2c', 'tcp'], {
+        description:
+          'what inbound requests go to, its only instance: HTTP/1.1, or h2c:// before it for HTTP/2 and gRPC, tcp:// for others',
+      }),
+      instances,
+    ),
+  ),
+  egress: s.optional(
+    s.boolean({
+      description: 'inbound requests go out of the mesh: to clusters that name this service as `via`, and no others',
     }),
   ),
   outbound: s.optional(outbound),

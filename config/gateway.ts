@@ -4,14 +4,22 @@ import { dirname, resolve } from 'node:path';
 import { parseDuration } from '#base/duration';
 import { isPosternError, messageOf, type Problem } from '#base/error';
 import { readPrivateFile } from '#base/files';
-import { type HostPort, parseHostPort } from '#base/host-port';
+import { formatHostPort, type HostPort, parseHostPort } from '#base/host-port';
 import { check } from '#base/schema';
 import { readBlock } from '#policy';
-import type { EdgePort, GatewayConfig, GatewayService } from '#proxy';
+import type { EdgePort, GatewayConfig, GatewayService, Group } from '#proxy';
+import { validateTraffic } from '#routing';
+import type { ClusterResource } from '#wire';
 import { bareAddress, clash, isAnyPort, isLocal } from './addresses.ts';
 import { type CertificatePair, readCertificate } from './certificate-files.ts';
 import { fail } from './errors.ts';
-import { type GatewaySettings, gatewaySchema, type ListenerSettings, type ServiceSettings } from './gateway-schema.ts';
+import {
+  type GatewaySettings,
+  gatewaySchema,
+  type InstancesSettings,
+  type ListenerSettings,
+  type ServiceSettings,
+} from './gateway-schema.ts';
 import { sidecarSettings } from './sidecar.ts';
 import { readText } from './text-file.ts';
 import { type LocatedDocument, placeOf, readDocuments } from './yaml.ts';
@@ -128,11 +136,14 @@ class Reading {
   }
 
   #service(o: ServiceSettings, at: string): GatewayService {
-    const { inbound, advertise, outbound, app, listeners = [], upstreams = {}, audit = {} } = o;
+    const { inbound, advertise, outbound, app, egress = false, listeners = [], upstreams = {}, audit = {} } = o;
     if (!inbound && !outbound && listeners.length === 0 && Object.keys(upstreams).length === 0)
       this.report(at, `${o.service} listens nowhere`, 'give it inbound, outbound, upstreams or listeners');
-    if (inbound && !app) this.report(`${at}/inbound`, 'leads nowhere', 'say what is behind it: app');
+    if (inbound && !app && !egress)
+      this.report(`${at}/inbound`, 'leads nowhere', 'say what is behind it: app, or egress: true');
+    if (app && egress) this.report(`${at}/egress`, 'stands beside app: give them services of their own');
     if (app && !inbound) this.report(`${at}/app`, 'is never reached: there is no inbound');
+    if (egress && !inbound) this.report(`${at}/egress`, 'is never reached: there is no inbound');
     if (advertise !== undefined && !inbound)
       this.report(`${at}/advertise`, 'is the address of nothing: there is no inbound');
     if (advertise !== undefined && isAnyPort(advertise)) this.report(`${at}/advertise`, 'must name a port, not 0');
@@ -150,8 +161,8 @@ class Reading {
     return {
       service: o.service,
       token: this.#token(o, at),
-      app: app === undefined ? undefined : this.#protocolAddress(app, `${at}/app`, ['http', 'h2c', 'tcp']),
       ports: {
+        behind: egress ? 'outside' : app === undefined ? undefined : this.#group(app, o.service, `${at}/app`),
         inbound: inbound === undefined ? undefined : this.#address(inbound, `${at}/inbound`),
         outbound: out && this.#address(out.listen, `${at}/outbound`),
         outboundFrom: out?.from,
@@ -172,6 +183,22 @@ class Reading {
         maxAgeMs: parseDuration(audit.maxAge ?? (sidecarSettings.auditMaxAge.schema.default as string)) as number,
       },
     };
+  }
+
+  /** Read as the endpoints of a cluster are, so that they mean the same. */
+  #group(app: string | InstancesSettings, service: string, at: string): Group {
+    if (typeof app === 'string') {
+      const { protocol, ...address } = this.#protocolAddress(app, at, ['http', 'h2c', 'tcp']);
+      if (address.port === 0) this.report(at, 'must name a port, not 0');
+      return { endpoints: { static: [formatHostPort(address)] }, protocol };
+    }
+    const { static: places, dns, ...rest } = app;
+    if ((places === undefined) === (dns === undefined)) this.report(at, 'needs one of: static, dns');
+    const endpoints = (places === undefined ? { dns } : { static: places }) as Group['endpoints'];
+    const resource: ClusterResource = { kind: 'Cluster', name: service, endpoints, ...rest, plaintext: true };
+    for (const { pointer = '', message, hint } of validateTraffic([{ resource }], { trustDomain: 'example.org' }))
+      this.report(`${at}${pointer.replace(/^\/endpoints/, '')}`, message.replace(/^Cluster [^:]*: /, ''), hint);
+    return { endpoints, ...rest };
   }
 
   #edge(o: ListenerSettings, at: string): EdgePort {

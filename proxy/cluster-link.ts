@@ -28,6 +28,8 @@ export interface ExternalLink extends LinkBounds {
   readonly hosts: readonly string[];
   /** The first exact one, which requests that name no host of it are sent with. */
   readonly authority: string | undefined;
+  /** Its endpoints are instances of this proxy's own service: they are told who calls. */
+  readonly isOurs?: boolean;
 }
 
 export interface ExternalTls {

@@ -31,6 +31,8 @@ export interface Clusters {
 }
 
 export interface ClustersOptions {
+  /** How its endpoints are spoken to; as declared when absent. */
+  readonly linkOf?: typeof linkOf;
   readonly createLive: (o: Pick<LiveClusterOptions, 'name'>) => LiveCluster;
   /** Its endpoints or its link have changed, or it is gone. */
   readonly onChange: (cluster: Cluster) => void;
@@ -166,7 +168,7 @@ export function createClusters(o: ClustersOptions): Clusters {
     all: { [Symbol.iterator]: () => held.values() },
     prepare({ clusters, own }) {
       const prepared = [...clusters.values()].map((routed): Prepared => {
-        const link = linkOf({ id: routed.id, entry: routed.entry, own });
+        const link = (o.linkOf ?? linkOf)({ id: routed.id, entry: routed.entry, own });
         const declared = routed.entry?.healthCheck;
         const check = declared && readHealthCheck(routed.name, declared);
         return { routed, link, endpoints: endpointsOf({ routed, link, clusters }), check };

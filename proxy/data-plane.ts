@@ -11,6 +11,7 @@ import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiff
 import type { PolicySet, Snapshot, VirtualServiceEntry } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
+import { type Behind, behindIsApp, behindIsGroup, behindIsOutside, nothingBehind } from './behind.ts';
 import { createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
@@ -20,6 +21,7 @@ import { createDnsNotes } from './discovery/dns-notes.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
+import { createGroup } from './group.ts';
 import { createAppHealth } from './health/app-health.ts';
 import { createHealthChecks } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
@@ -150,8 +152,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
         o.onHealth?.();
       },
     });
-  const clusters = createClusters({
-    createLive: ({ name }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
+  const shared = {
+    createLive: ({ name }: { name: string }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
     onChange: upstreams.changed,
     clock,
     random: o.random,
@@ -159,11 +161,33 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onDnsAnswer: createDnsNotes({ log, metrics: o.metrics }),
     createChecker: health.createChecker,
     onHealth: health.onHealth,
+  };
+  const clusters = createClusters(shared);
+  const group = createGroup({
+    ...shared,
+    onHealth(one) {
+      health.onHealth(one);
+      o.onHealth?.();
+    },
   });
   const forbids = o.forbids ?? createForbids({ clock });
   const undeclared = createUndeclared({ dns, forbids, openPool: upstreams.openOutside });
+  const byPorts = (ports: Ports): Behind => {
+    if (ports.behind === 'outside') return behindIsOutside({ clusters, pool: upstreams.pool });
+    return ports.behind ? behindIsGroup({ cluster: () => group.cluster, pool: upstreams.pool }) : nothingBehind;
+  };
+  let behind = app && upstreams.app ? behindIsApp(app, upstreams.app) : byPorts(o);
+  const usePorts = async (ports: Ports): Promise<Addresses> => {
+    const useGroup = group.prepare(ports.behind === 'outside' ? undefined : ports.behind);
+    const opened = await listeners.use(ports);
+    useGroup();
+    if (!app) behind = byPorts(ports);
+    return opened;
+  };
   const plane: Plane = {
-    app: o.app,
+    get behind() {
+      return behind;
+    },
     instance: o.instance,
     clock,
     limits,
@@ -242,7 +266,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
     get health() {
-      return appHealth?.state;
+      return app ? appHealth?.state : group.state;
     },
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
@@ -270,8 +294,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (held && policy) putInForce({ ...snapshot, policy, revision: held.revision }, () => held.program, held);
       return build(snapshot);
     },
-    listen: () => listeners.use(o),
-    usePorts: (ports) => listeners.use(ports),
+    listen: () => usePorts(o),
+    usePorts,
     drain() {
       if (isDraining) cutAll();
       isDraining = true;
@@ -291,6 +315,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       policyRevision: view?.program.revision,
       virtualServices: view?.routes.virtualHosts.map(({ entry }) => entry),
       clusters: [...clusters.all].map(({ name, id, link, live: { describe } }) => ({ name, id, link, ...describe() })),
+      ...(group.cluster && { group: group.cluster.live.describe() }),
       peers: [...live.all('inbound')]
         .slice(0, 1_000)
         .map(({ id, peer, remote, cutAt }) => ({ id, peer, remote, cutAt })),
@@ -378,6 +403,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
     clusters.close();
+    group.close();
     appHealth?.close();
     undeclared.retire();
     upstreams.retire();

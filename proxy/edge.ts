@@ -66,6 +66,7 @@ export function serveEdge(o: EdgeOptions): void {
     hop: 'outbound',
     caller: plane.local(),
     isPublic: true,
+    isTls: scheme === 'https',
     holder: networkOf(address),
   });
   const shared = {

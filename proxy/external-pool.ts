@@ -142,7 +142,7 @@ function outward(place: Place, link: ExternalLink): Place {
       const fault = protocolFault(exchange, link);
       if (fault) return refused(place, exchange, fault);
       exchange.isFromOutside = true;
-      return place.start(exchange, fieldsForPeer(fields));
+      return place.start(exchange, link.isOurs ? fields : fieldsForPeer(fields));
     },
     release: () => place.release(),
   };

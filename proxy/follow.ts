@@ -19,7 +19,7 @@ import { fieldsForPeer } from './headers.ts';
 import { mirrorOf } from './mirror.ts';
 import type { View } from './plane.ts';
 import { answerWith } from './reply.ts';
-import { type FieldList, isGrpc, type RequestHead } from './request-head.ts';
+import { clusterField, type FieldList, isGrpc, type RequestHead } from './request-head.ts';
 import type { Route } from './route.ts';
 import { holdLimits } from './route-limits.ts';
 import { admit, denyUnknown, type Running, serve } from './serve.ts';
@@ -72,7 +72,7 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   const { response } = target;
   if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
   exchange.outgoing = isHostKept ? addressedTo(way.link, outgoing) : outgoing;
-  const fields = edited(running, action, target);
+  const fields = toward(way, target, edited(running, action, target));
   if (mirrors.length > 0 && exchange.head.tunnel === undefined)
     for (const { target: copied, share } of mirrors)
       if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields, isHostKept });
@@ -143,6 +143,11 @@ function rewritten(head: RequestHead, { rewritePath, rewriteHost }: Sending): Re
   return { ...head, path, host: rewriteHost, authority: rewriteHost };
 }
 
+/** An egress gateway is told which of the clusters behind it is meant. */
+function toward({ service, link }: Way, { cluster }: Target, fields: FieldList): FieldList {
+  return link.kind === 'mesh' && link.expect.uri !== service ? [...fields, clusterField, cluster] : fields;
+}
+
 function edited({ exchange, trace }: Running, { request }: Sending, target: Target): FieldList {
   const { fields } = exchange.head;
   const routed = request ? request.apply(fields) : fields;
@@ -165,7 +170,7 @@ function mirror(
     const way = await wayTo({ ...running, record: Object.assign(running.record, { to: '' }) }, target, outgoing);
     if (!way) return;
     if (isHostKept) copy.outgoing = addressedTo(way.link, outgoing);
-    const own = running.trace ? fieldsForPeer(fields, running.trace) : fields;
+    const own = toward(way, target, fieldsForPeer(fields, running.trace));
     await forward(running, { ...way, fields: own, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
   };
   void serve(heard, copy, work, trace && heard.plane.traceUnder(trace));

@@ -1,9 +1,9 @@
 // What a gateway is told to be: plain values, ready to be used. Files and their syntax are the business of whoever makes them.
 import type { HostPort } from '#base/host-port';
 import type { MemberConfig } from './member.ts';
-import type { EdgePort } from './ports.ts';
+import type { EdgePort, Group } from './ports.ts';
 
-export type { EdgePort };
+export type { EdgePort, Group };
 
 export interface GatewayConfig {
   readonly admin: HostPort;
@@ -14,7 +14,7 @@ export interface GatewayConfig {
   readonly services: readonly GatewayService[];
 }
 
-export interface GatewayService extends Pick<MemberConfig, 'app' | 'ports' | 'advertise' | 'labels'> {
+export interface GatewayService extends Pick<MemberConfig, 'ports' | 'advertise' | 'labels'> {
   readonly service: string;
   /** Reads the join token for it, where one is kept; asked only when it is needed. */
   readonly token: () => string | undefined;

@@ -207,9 +207,9 @@ async function openMember(service: GatewayService, deps: GatewayDeps & { drainMs
   }
   if (held && held.identity.id.service !== wanted)
     throw fail('GATEWAY_TOKEN_FOREIGN', { service: wanted, granted: held.identity.id.service });
-  const { app, ports, advertise, labels, limits, workers, audit } = service;
+  const { ports, advertise, labels, limits, workers, audit } = service;
   return createMember(
-    { folder, token, app, ports, advertise, labels, drainMs, limits, workers, audit },
+    { folder, token, app: undefined, ports, advertise, labels, drainMs, limits, workers, audit },
     {
       clock,
       log,
@@ -231,8 +231,8 @@ function addressesOf({ ports }: GatewayService, opened: Addresses): GatewayAddre
   };
 }
 
-function changeable({ app, ports, advertise, labels }: GatewayService) {
-  return { app, ports, advertise, labels };
+function changeable({ ports, advertise, labels }: GatewayService) {
+  return { ports, advertise, labels };
 }
 
 /** What a running process keeps as it was begun with. */

@@ -2,9 +2,7 @@
 // counts, whatever the calling side has decided. Nothing is sent to the application before it.
 
 import type { PosternError } from '#base/error';
-import { formatHostPort } from '#base/host-port';
 import { parseSpiffeId } from '#spiffe';
-import { speaks } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
@@ -12,7 +10,7 @@ import type { LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import type { Downstream } from './exchange.ts';
 import { factsOf } from './facts.ts';
-import { fieldsForApp, fieldsFromApp } from './headers.ts';
+import { fieldsFromApp } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import { failLink } from './http2/errors.ts';
 import { Http2Downstream } from './http2/server.ts';
@@ -21,7 +19,7 @@ import type { Plane, View } from './plane.ts';
 import { canonicalHead, type RawHead, type RequestHead } from './request-head.ts';
 import { portOf } from './route.ts';
 import { holdLimits, type RouteLimits } from './route-limits.ts';
-import { admit, createExchange, type Heard, type Running, refuseInvalid, send, serve } from './serve.ts';
+import { admit, createExchange, denyUnknown, type Heard, type Running, refuseInvalid, serve } from './serve.ts';
 
 export interface InboundOptions {
   readonly plane: Plane;
@@ -75,10 +73,13 @@ async function inbound(running: Running): Promise<void> {
   const own = plane.identity();
   const view = plane.view();
   if (!own || !view || !caller) throw fail('PROXY_NOT_READY');
-  record.to = own.id.uri;
+  const { behind } = plane;
   record.security = 'mtls';
+  const to = behind.idOf(exchange.head, own.id.uri, view);
+  if (to === undefined) return denyUnknown(running, view, exchange.head.host);
+  record.to = to;
   const address = running.heard.connection.socket.remoteAddress;
-  const reading = factsOf({ plane, view, to: own.id.uri, head: exchange.head, address });
+  const reading = factsOf({ plane, view, to, head: exchange.head, address });
   const facts = reading instanceof Promise ? await reading : reading;
   // Another policy may have come while a token was verified.
   const current = plane.view();
@@ -89,8 +90,8 @@ async function inbound(running: Running): Promise<void> {
       authorize({
         program,
         from: caller,
-        to: own.id.uri,
-        port: plane.app?.port,
+        to,
+        port: behind.port,
         head: exchange.head,
         facts,
       }),
@@ -99,11 +100,7 @@ async function inbound(running: Running): Promise<void> {
   if (!permit) return;
   const limits = limitsOf(permit, current, exchange.head, caller.uri);
   if (limits) holdLimits(running, limits, caller.uri);
-  const app = routeToApp(permit, plane, exchange.head);
-  record.endpoint = app.address;
-  const { trace } = running;
-  const fields = fieldsForApp(exchange.head.fields, { own: own.id.uri, peer: caller.uri, decision: record.id, trace });
-  await send(running, app.pool, fields);
+  await behind.send(running, permit, own.id.uri);
 }
 
 /** What the service's own routes hold here, where all of its callers meet. */
@@ -118,16 +115,4 @@ function limitsOf(
   const host = named?.id === to ? named : routes.byName(parseSpiffeId(to).service);
   const { method, path, query, fields } = head;
   return host?.http({ method, port: portOf(head), path, query, fields, from });
-}
-
-/** There is one application; the permit is what opens the way to it. Throws `APP_PROTOCOL_WRONG` when it does not speak what is asked for. */
-function routeToApp({ to }: Permit, { app, upstreams }: Plane, { tunnel }: RequestHead) {
-  if (!app || !upstreams.app) throw fail('PROXY_NOT_READY');
-  if (!speaks(app.protocol, tunnel))
-    throw fail('APP_PROTOCOL_WRONG', {
-      service: to,
-      protocol: app.protocol,
-      wanted: tunnel === 'connect' ? 'a TCP tunnel' : 'HTTP',
-    });
-  return { address: formatHostPort(app), pool: upstreams.app };
 }

@@ -24,7 +24,7 @@ import { startUploader } from './agent/upload.ts';
 import { startWatch } from './agent/watch.ts';
 import { startWitnessing } from './agent/witness.ts';
 import type { DataPlaneOptions } from './data-plane.ts';
-import type { Addresses, Ports } from './ports.ts';
+import { type Addresses, type Ports, portOfGroup } from './ports.ts';
 import { createSpanExporter } from './tracing/exporter.ts';
 import { createDataPlanes } from './workers.ts';
 
@@ -108,10 +108,10 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
   const version = readVersion();
   const startedAt = clock.now();
   let { advertise, labels } = config;
-  let inbound = config.ports.inbound;
+  let { inbound, behind } = config.ports;
   const facts = (): InstanceFacts => ({
     ...(inbound && { advertise: advertise ?? advertised(inbound, networkInterfaces) }),
-    ...(config.app && { appPort: config.app.port }),
+    ...appPortOf(config.app?.port ?? (typeof behind === 'object' ? portOfGroup(behind) : undefined)),
     labels,
     ...(config.zone === undefined ? {} : { zone: config.zone }),
     ...(config.weight === undefined ? {} : { weight: config.weight }),
@@ -279,6 +279,7 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
     async usePorts(ports, more) {
       const opened = await dataPlane.usePorts(ports);
       inbound = opened.inbound;
+      behind = ports.behind;
       ({ advertise, labels } = more);
       reporter?.reportNow();
       return opened;
@@ -325,6 +326,10 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
     },
     dispose: () => undo.disposeAsync(),
   };
+}
+
+function appPortOf(port: number | undefined): Pick<InstanceFacts, 'appPort'> {
+  return port === undefined ? {} : { appPort: port };
 }
 
 /** Waits for `work`, but no longer than `ms`. */

@@ -4,8 +4,8 @@ import type { Clock } from '#base/clock';
 import type { Program, TokenVerifier } from '#policy';
 import type { Routes } from '#routing';
 import type { Identity, TrustBundle } from '#spiffe';
-import type { AppAddress } from './app-protocol.ts';
 import type { Authority } from './authority.ts';
+import type { Behind } from './behind.ts';
 import type { Clusters } from './clusters.ts';
 import type { Turn } from './connection.ts';
 import type { DataPlaneMetrics } from './data-plane-metrics.ts';
@@ -39,7 +39,8 @@ export interface View {
 }
 
 export interface Plane {
-  readonly app: AppAddress | undefined;
+  /** Where requests of peers go. */
+  readonly behind: Behind;
   readonly instance: string;
   readonly clock: Clock;
   readonly limits: Limits;

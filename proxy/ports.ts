@@ -1,5 +1,6 @@
-// Every port that a data plane listens on, as plain values: they cross to other threads, and are compared to see what has changed.
-import type { HostPort } from '#base/host-port';
+// Every port that a data plane listens on and what is behind them, as plain values: they cross to other threads, and are compared to see what has changed.
+import { type HostPort, parseHostPort } from '#base/host-port';
+import type { ClusterEntry } from '#wire';
 import type { AppProtocol } from './app-protocol.ts';
 
 export interface Ports {
@@ -13,7 +14,12 @@ export interface Ports {
   readonly upstreams: readonly UpstreamPort[];
   /** Where callers from outside the mesh connect. */
   readonly edges?: readonly EdgePort[] | undefined;
+  /** What is behind the inbound port, where it is not one application: instances without a proxy of their own, or clusters outside the mesh. */
+  readonly behind?: Group | 'outside' | undefined;
 }
+
+/** Instances of a service without a proxy of their own, described as a cluster is. */
+export type Group = Omit<ClusterEntry, 'name' | 'id' | 'gateway' | 'hosts' | 'via' | 'tls' | 'plaintext' | 'subsets'>;
 
 export interface UpstreamPort {
   readonly name: string;
@@ -52,12 +58,22 @@ export interface EdgeCertificate {
   readonly own?: { readonly cert: string; readonly key: string } | undefined;
 }
 
+/** The one port of all its instances; `undefined` when there are several, or only DNS knows. */
+export function portOfGroup({ endpoints }: Group): number | undefined {
+  if (typeof endpoints === 'string' || !('static' in endpoints)) return undefined;
+  const ports = new Set(
+    endpoints.static.map((one) => parseHostPort(typeof one === 'string' ? one : one.address)?.port),
+  );
+  return ports.size === 1 ? [...ports][0] : undefined;
+}
+
 /** What `ports` became, with real ports instead of 0. */
 export function portsAt(ports: Ports, { inbound, outbound, upstreams, edges }: Addresses): Ports {
   return {
     inbound,
     outbound,
     outboundFrom: ports.outboundFrom,
+    behind: ports.behind,
     upstreams: ports.upstreams.map((port, nth) => ({ ...port, listen: upstreams[nth]!.address })),
     edges: ports.edges?.map((port, nth) => ({ ...port, listen: edges[nth]! })),
   };

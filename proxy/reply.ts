@@ -75,7 +75,12 @@ function grpcReply(fault: PosternError, { hop, decision, isVerified }: ReplyOpti
 /** Said from proxy to proxy: nothing of the request has reached the application. */
 export const unprocessedField = 'x-postern-unprocessed';
 /** Not where there is too much of it: sending that again would make it more. */
-const unprocessed = new Set(['APP_CONNECT_FAILED', 'PROXY_NOT_READY']);
+const unprocessed = new Set([
+  'APP_CONNECT_FAILED',
+  'UPSTREAM_CONNECT_FAILED',
+  'SERVICE_WITHOUT_ENDPOINTS',
+  'PROXY_NOT_READY',
+]);
 
 /** Answers with what a route says, as an application would. */
 export function answerWith(

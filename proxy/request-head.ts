@@ -97,6 +97,9 @@ export function valuesOf(fields: FieldList, name: string): readonly string[] {
 }
 const none: readonly string[] = [];
 
+/** From proxy to egress gateway: for which cluster a request is. Which host it names is no word on that, once a route has led it there. */
+export const clusterField = 'x-postern-cluster';
+
 /** Whether a message is one of gRPC; gRPC-Web is not, and reads the status of HTTP. */
 export function isGrpc(fields: FieldList): boolean {
   for (let at = 0; at < fields.length; at += 2)

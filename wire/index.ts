@@ -44,7 +44,7 @@ export type {
   StaticEndpoint,
   TlsOrigination,
 } from './cluster.ts';
-export { loadBalancingPolicies } from './cluster.ts';
+export { clusterFields, loadBalancingPolicies } from './cluster.ts';
 export type { EnrolRequest, InstanceFacts, JoinTokenClaims, RenewRequest, SvidReply } from './enrolment.ts';
 export {
   enrolRequest,

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { anyPorts } from '../../cli/demo/processes.ts';
+import { openRaw } from './mesh.ts';
 import { createHome, runPostern } from './postern.ts';
 import { initHome, type Process, startProcess } from './processes.ts';
 
@@ -92,4 +93,16 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
 /** The port of HOST:PORT. */
 export function portOf(address: string | undefined): number {
   return Number(address?.split(':').at(-1));
+}
+
+/** One request to a port, its connection closed after it. */
+export async function ask(
+  port: number,
+  lines: readonly string[],
+): Promise<{ status: number; head: string; body: string }> {
+  const client = await openRaw(port);
+  client.send([...lines, 'connection: close', '', ''].join('\r\n'));
+  const text = await client.closed();
+  const end = text.indexOf('\r\n\r\n');
+  return { status: Number(text.slice(9, 12)), head: text.slice(0, end), body: text.slice(end + 4) };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { portOf, startTown, type Town } from '../helpers/gateway.ts';
-import { openRaw, startApp } from '../helpers/mesh.ts';
+import { ask, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { startApp } from '../helpers/mesh.ts';
 
 let town: Town & { end(): Promise<void> };
 beforeAll(async () => {
@@ -17,15 +17,6 @@ services:
   - service: edge
     listeners:
 ${listeners}`;
-
-/** One request to a port, its connection closed after it. */
-async function ask(port: number, lines: readonly string[]): Promise<{ status: number; head: string; body: string }> {
-  const client = await openRaw(port);
-  client.send([...lines, 'connection: close', '', ''].join('\r\n'));
-  const text = await client.closed();
-  const end = text.indexOf('\r\n\r\n');
-  return { status: Number(text.slice(9, 12)), head: text.slice(0, end), body: text.slice(end + 4) };
-}
 
 async function startShop() {
   const app = await startApp((request, response) => response.end(JSON.stringify(request.headers)));

@@ -1,0 +1,159 @@
+// What stands behind the inbound listener: the application beside this proxy, a group of instances that have no proxy of their own, or the way out of
+// the mesh. It says what a request that came in is a call to, which policy must know, and takes it there once there is a permit.
+import { formatHostPort } from '#base/host-port';
+import { type Endpoint, hashOf, type RetryPlan } from '#routing';
+import { type AppAddress, speaks } from './app-protocol.ts';
+import type { Permit } from './authorize.ts';
+import { authorityFor } from './cluster-link.ts';
+import type { Cluster } from './clusters.ts';
+import { fail } from './errors.ts';
+import { forward } from './forward.ts';
+import { fieldsForApp, fieldsForPeer } from './headers.ts';
+import type { View } from './plane.ts';
+import type { Pool } from './pool.ts';
+import { clusterField, type RequestHead, valuesOf } from './request-head.ts';
+import { type Running, send } from './serve.ts';
+
+export interface Behind {
+  /** The port that policies call `ports`, when there is exactly one. */
+  readonly port: number | undefined;
+  /** SPIFFE ID of what a request is a call to; `own` is that of this proxy. `undefined`: of nothing that is to be had here. */
+  idOf(head: RequestHead, own: string, view: View): string | undefined;
+  /** With a permit for that ID only. */
+  send(running: Running, permit: Permit, own: string): Promise<void>;
+}
+
+/** The application beside this proxy. */
+export function behindIsApp(app: AppAddress, pool: Pool): Behind {
+  const address = formatHostPort(app);
+  return {
+    port: app.port,
+    idOf: (_, own) => own,
+    async send(running, { to }, own) {
+      const { exchange, record } = running;
+      const { tunnel } = exchange.head;
+      if (!speaks(app.protocol, tunnel))
+        throw fail('APP_PROTOCOL_WRONG', {
+          service: to,
+          protocol: app.protocol,
+          wanted: tunnel === 'connect' ? 'a TCP tunnel' : 'HTTP',
+        });
+      record.endpoint = address;
+      await send(running, pool, toApp(running, own));
+    },
+  };
+}
+
+export interface GroupOptions {
+  readonly cluster: () => Cluster | undefined;
+  readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
+}
+
+/** Instances of this proxy's own service. What nobody has taken is tried at another one; anything else is for the caller to repeat. */
+export function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
+  return {
+    get port() {
+      const ports = new Set(find()?.live.endpoints.map(({ port }) => port));
+      return ports.size === 1 ? [...ports][0] : undefined;
+    },
+    idOf: (_, own) => own,
+    async send(running, _, own) {
+      const { caller, connection } = running.heard;
+      const cluster = find();
+      if (!cluster) throw fail('SERVICE_WITHOUT_ENDPOINTS', { service: own });
+      if (cluster.warming) await cluster.warming;
+      const { hashOn } = cluster.live;
+      const { fields, query } = running.exchange.head;
+      const asked = { fields, query, identity: caller?.uri ?? '', address: connection.remoteHost };
+      await forward(running, {
+        service: own,
+        cluster: cluster.live,
+        subset: undefined,
+        hash: hashOn && hashOf(hashOn, asked),
+        pool: (endpoint) => pool(cluster, endpoint),
+        fields: toApp(running, own),
+        retries: untaken,
+        timeoutMs: undefined,
+        idleTimeoutMs: undefined,
+        isMesh: false,
+      });
+    },
+  };
+}
+
+export interface EgressOptions {
+  readonly clusters: { get(name: string): Cluster | undefined; readonly all: Iterable<Cluster> };
+  readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
+}
+
+/** Clusters outside the mesh to which this proxy is the declared way, and no others. */
+export function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
+  /** The one that the proxy before this one has chosen, else the one that has the host: policy decides on whichever it is. */
+  const find = (head: RequestHead, own: string, { routes }: View): Cluster | undefined => {
+    const isMine = (name: string): boolean => {
+      const entry = routes.clusters.get(name)?.entry;
+      return entry?.gateway === own && clusters.get(name)?.link.kind === 'external';
+    };
+    const [named, more] = valuesOf(head.fields, clusterField);
+    if (more !== undefined) return undefined;
+    if (named !== undefined) return isMine(named) ? clusters.get(named) : undefined;
+    for (const cluster of clusters.all)
+      if (isMine(cluster.name) && cluster.link.kind === 'external' && hasHost(cluster.link.hosts, head.host))
+        return cluster;
+    return undefined;
+  };
+  return {
+    port: undefined,
+    idOf: (head, own, view) => find(head, own, view)?.id,
+    async send(running, { to }, own) {
+      const { exchange, heard, record } = running;
+      const view = heard.plane.view();
+      const cluster = view && find(exchange.head, own, view);
+      // Another configuration may have come since the permit was given.
+      if (!cluster || cluster.id !== to) throw fail('PROXY_NOT_READY');
+      if (cluster.warming) await cluster.warming;
+      const { link, live } = cluster;
+      record.cluster = cluster.name;
+      record.security = link.kind === 'external' && link.tls ? 'tls' : 'none';
+      const authority = authorityFor(link, exchange.head);
+      if (authority !== exchange.head.authority) exchange.outgoing = { ...exchange.head, authority };
+      const { fields, query } = exchange.head;
+      const asked = { fields, query, identity: heard.caller?.uri ?? '', address: heard.connection.remoteHost };
+      await forward(running, {
+        service: to,
+        cluster: live,
+        subset: undefined,
+        hash: live.hashOn && hashOf(live.hashOn, asked),
+        pool: (endpoint) => pool(cluster, endpoint),
+        fields: fieldsForPeer(fields, running.trace),
+        retries: untaken,
+        timeoutMs: undefined,
+        idleTimeoutMs: undefined,
+        isMesh: false,
+      });
+    },
+  };
+}
+
+/** Nothing at all. */
+export const nothingBehind: Behind = {
+  port: undefined,
+  idOf: () => undefined,
+  send: () => Promise.reject(fail('PROXY_NOT_READY')),
+};
+
+function toApp({ exchange, heard, record, trace }: Running, own: string) {
+  return fieldsForApp(exchange.head.fields, { own, peer: heard.caller!.uri, decision: record.id, trace });
+}
+
+function hasHost(hosts: readonly string[], host: string): boolean {
+  return hosts.some((one) => (one.startsWith('*.') ? host.endsWith(one.slice(1)) : host === one));
+}
+
+const untaken: RetryPlan = {
+  attempts: 2,
+  perTryTimeoutMs: undefined,
+  anotherEndpoint: true,
+  isWanted: ({ kind }) => kind === 'connect-failed' || kind === 'refused',
+  backoffMs: (_, at) => 25 * at,
+};
