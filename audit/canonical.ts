@@ -1,18 +1,18 @@
 // The bytes of a record: canonical JSON (RFC 8785: keys in order of UTF-16 units, no spaces), one line, within the schema's limits.
 // What is written here is what a Merkle leaf will hash, so it must never depend on who built the object or in which order.
-import type { DecisionRecord } from '#wire';
+import { type DecisionRecord, wireVersion } from '#wire';
 import { longestEntry } from './log-files.ts';
 
 /** The line of a record, line feed included: at most `longestEntry` bytes and one, whatever the record holds. */
 export function encodeRecord(record: DecisionRecord): string {
-  return encodeFitted(fitRecord(record));
+  return encodeFitted(fitRecord(record, record.seq));
 }
 
 /** The same for what `fitRecord` gave. */
 export function encodeFitted(record: DecisionRecord): string {
   const line = JSON.stringify(record);
   if (line.length * 3 <= longestEntry || Buffer.byteLength(line) <= longestEntry) return `${line}\n`;
-  return `${JSON.stringify(fitRecord(record, { longestPath: 1_024, mostRules: 8 }))}\n`;
+  return `${JSON.stringify(fitRecord(record, record.seq, tightBounds))}\n`;
 }
 
 /** Canonical JSON of any JSON value; keys whose value is undefined are left out. */
@@ -24,14 +24,23 @@ export function canonicalJson(value: unknown): string {
   return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`;
 }
 
+interface Bounds {
+  readonly longestPath: number;
+  readonly mostRules: number;
+}
+const usualBounds: Bounds = { longestPath: 8_192, mostRules: 64 };
+/** With these no record is longer than an entry may be. */
+export const tightBounds: Bounds = { longestPath: 1_024, mostRules: 8 };
+
 /**
  * The record as the wire schema takes it, keys in canonical order: over-long fields cut, a query that got into the path left out, numbers
  * that cannot be made harmless. A single record that the control plane had to refuse would hold up all that follow it.
  * Written out rather than sorted at run time, which costs three times as much.
  */
 export function fitRecord(
-  r: DecisionRecord,
-  { longestPath, mostRules } = { longestPath: 8_192, mostRules: 64 },
+  r: Omit<DecisionRecord, 'v' | 'seq'> & { readonly v?: DecisionRecord['v'] },
+  seq: number,
+  { longestPath, mostRules } = usualBounds,
 ): DecisionRecord {
   return {
     bytesIn: count(r.bytesIn),
@@ -66,7 +75,7 @@ export function fitRecord(
     salts: r.salts,
     sampled: r.sampled,
     security: r.security,
-    seq: r.seq,
+    seq,
     serial: cut(r.serial, 64),
     service: cut(r.service, 2_048),
     shadow: cutList(r.shadow, mostRules),
@@ -77,7 +86,7 @@ export function fitRecord(
     traceId: cut(r.traceId, 32),
     tries: within(r.tries, 2, Number.MAX_SAFE_INTEGER),
     upstreamMs: r.upstreamMs === undefined ? undefined : time(r.upstreamMs),
-    v: r.v,
+    v: r.v ?? wireVersion,
     virtualService: cut(r.virtualService, 128),
   } as DecisionRecord;
 }

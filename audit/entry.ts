@@ -2,7 +2,7 @@
 // their salts, on a line beside it. A value can be erased there at any time; the entry, its hash and every proof stay as they are.
 import { hash } from 'node:crypto';
 import type { DecisionRecord } from '#wire';
-import { fitRecord } from './canonical.ts';
+import { fitRecord, tightBounds } from './canonical.ts';
 import { longestEntry } from './log-files.ts';
 import { newSalt, saltLength } from './salt.ts';
 
@@ -17,7 +17,7 @@ export type ClearValues = Readonly<Record<string, readonly [salt: string, value:
 /** Room for the commitments of all maskable fields. */
 const blindedBytes = 6 * 70;
 
-/** One record as two lines of JSON, made where the record is, to be bound together by `bindEntry` where there is time for hashing. */
+/** One record as two lines of JSON, made where the record is, to be bound together by `commitmentsOf` where there is time for hashing. */
 export interface Halves {
   /** Canonical, without the maskable fields. */
   readonly rest: string;
@@ -30,7 +30,7 @@ export function splitRecord(record: DecisionRecord, maskable: readonly MaskableF
   const halves = cut(record, maskable);
   if (halves.rest.length * 3 + blindedBytes <= longestEntry) return halves;
   if (Buffer.byteLength(halves.rest) + blindedBytes <= longestEntry) return halves;
-  return cut(fitRecord(record, { longestPath: 1_024, mostRules: 8 }), maskable);
+  return cut(fitRecord(record, record.seq, tightBounds), maskable);
 }
 
 function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
@@ -54,12 +54,9 @@ function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves
   return { rest, clear: `{${clear}}` };
 }
 
-/** The entry of the two halves: `blinded` comes before every other key in canonical order. */
-export function bindEntry({ rest, clear }: Halves): string {
-  return `{"blinded":{${clear.includes('\\') ? commitmentsOf(clear) : plainCommitments(clear)}},${rest.slice(1)}`;
-}
-
-function commitmentsOf(clear: string): string {
+/** The members of `blinded`, which comes before every other key in canonical order. */
+export function commitmentsOf(clear: string): string {
+  if (!clear.includes('\\')) return plainCommitments(clear);
   const values = Object.entries(JSON.parse(clear) as ClearValues);
   return values.map(([field, pair]) => `"${field}":"${commitmentOf(pair!)}"`).join(',');
 }
@@ -94,10 +91,8 @@ export function entryOfRecord(record: DecisionRecord): string {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([field, salt]) => [field, [salt, String(rest[field as MaskableField])]]),
   );
-  return bindEntry({
-    rest: JSON.stringify(fitRecord(kept as unknown as DecisionRecord)),
-    clear: JSON.stringify(clear),
-  });
+  const fitted = JSON.stringify(fitRecord(kept as unknown as DecisionRecord, record.seq));
+  return `{"blinded":{${commitmentsOf(JSON.stringify(clear))}},${fitted.slice(1)}`;
 }
 
 /** The record of an entry and the values beside it; erased values are absent. `undefined` when the entry is not a record's. */

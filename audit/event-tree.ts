@@ -4,6 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
+import { Bytes } from './bytes.ts';
 import { canonicalJson } from './canonical.ts';
 import { type LogWriter, openLogWriter } from './log-writer.ts';
 import { newSalt } from './salt.ts';
@@ -59,12 +60,13 @@ export function createEventTree({ sql, folder, origin, clock, log }: EventTreeOp
     for (;;) {
       const rows = next.all(added, piece).map(({ seq, body }) => ({ seq: Number(seq), body: String(body) }));
       const halves = rows.map(({ body }) => splitEvent(body));
-      if (rows.length > 0)
-        writer.add({
-          rest: halves.map(({ rest }) => rest).join('\n'),
-          clear: halves.map(({ clear }) => clear).join('\n'),
-          seqs: rows.map(({ seq }) => seq),
-        });
+      const rests = new Bytes();
+      for (const { rest } of halves) rests.frame(rest);
+      writer.add({
+        rests: new Uint8Array(rests.from(0)),
+        clear: halves.map(({ clear }) => clear).join('\n'),
+        seqs: rows.map(({ seq }) => seq),
+      });
       added = rows.at(-1)?.seq ?? added;
       writer.commit();
       if (rows.length < piece) break;

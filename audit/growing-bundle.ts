@@ -1,33 +1,17 @@
-// The bundle that is being filled: in memory whole (at most 256 entries), on the disk as far as it was flushed. Trusts neither the disk nor
-// the folder: after a failed write, or when somebody touched its files, everything is written again from memory.
+// The bundle that is being filled, on the disk as far as it was flushed. Trusts neither the disk nor the folder: after a failed write, or when
+// somebody touched its files, everything is written again from memory.
 import { fstatSync, renameSync, statSync } from 'node:fs';
 import { makePrivateFolder } from '#base/files';
+import type { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere, syncFolder } from './disk.ts';
-import { closeQuietly, frameEntries, logFile } from './log-files.ts';
-import { parseEntry } from './log-recovery.ts';
-import { leafHashOfText } from './merkle/hash.ts';
-import { tileWidth } from './merkle/tile-path.ts';
-
-export interface Item {
-  readonly entry: string;
-  /** The line of clear values. */
-  readonly clear: string;
-  /** Its hash as latin1 text. */
-  readonly leaf: string;
-  readonly seq: number;
-}
+import { closeQuietly, logFile } from './log-files.ts';
 
 export interface GrowingBundle {
-  readonly number: number;
-  readonly items: readonly Item[];
-  /** How many of the items are on the disk. */
+  /** How many of its entries are on the disk, and their bytes as they are there. */
   readonly durable: number;
-  readonly bytes: number;
-  readonly isFull: boolean;
-  /** Takes what fits from the front of `items`. */
-  fill(items: Item[]): void;
-  /** Makes every item durable and returns those that were not before. Throws when the disk does not take them. */
-  flush(): readonly Item[];
+  readonly durableEntries: Buffer;
+  /** Makes every entry durable. Throws when the disk does not take them. */
+  flush(): void;
   /** Moves the full bundle to its place; safe to call again when it failed half way. */
   seal(): void;
   /** Sees whether its files are still its own. */
@@ -39,21 +23,18 @@ interface Options {
   readonly folder: string;
   readonly disk: Disk;
   readonly onNotice: (message: string) => void;
+  readonly bundle: Bundle;
+  /** What the bundle holds was read from the disk. */
+  readonly isOnDisk: boolean;
 }
 
-export function createGrowingBundle(
-  { folder, disk, onNotice }: Options,
-  { bundle, items, durable }: { readonly bundle: number; readonly items: Item[]; readonly durable: number },
-): GrowingBundle {
-  const kept = items.slice(0, durable);
+export function createGrowingBundle({ folder, disk, onNotice, bundle, isOnDisk }: Options): GrowingBundle {
   const files = [
-    { path: logFile.growingEntries(folder, bundle), encode: encodeEntries },
-    { path: logFile.growingClear(folder, bundle), encode: encodeClear },
-  ].map(({ path, encode }) => ({
-    ...{ path, encode, file: undefined as number | undefined, bytes: encode(kept).length },
-  }));
+    { path: logFile.growingEntries(folder, bundle.number), bytes: bundle.entries },
+    { path: logFile.growingClear(folder, bundle.number), bytes: bundle.clear },
+  ].map((each) => ({ ...each, file: undefined as number | undefined, flushed: isOnDisk ? each.bytes.length : 0 }));
   let isSuspect = false;
-  let flushed = durable;
+  let durable = isOnDisk ? bundle.count : 0;
 
   const close = (): void => {
     for (const each of files) {
@@ -64,17 +45,15 @@ export function createGrowingBundle(
   const distrust = (): void => {
     close();
     isSuspect = true;
-    for (const each of files) each.bytes = 0;
   };
-  const write = (fresh: readonly Item[]): void => {
+  const write = (): void => {
     // What is durable stays where it is until all of it has been written again beside it.
-    const isNew = isSuspect || flushed === 0;
+    const isNew = isSuspect || durable === 0;
     const nameOf = (path: string): string => (isSuspect ? `${path}.tmp` : path);
     for (const each of files) {
-      const bytes = each.encode(fresh);
+      const start = isSuspect ? 0 : each.flushed;
       each.file ??= disk.open(nameOf(each.path), isNew ? 'w+' : 'r+', 0o600);
-      disk.write(each.file, bytes, each.bytes);
-      each.bytes += bytes.length;
+      disk.write(each.file, each.bytes.from(start), start);
     }
     for (const { file } of files) disk.sync(file!);
     if (isSuspect) for (const { path } of files) renameSync(nameOf(path), path);
@@ -83,45 +62,36 @@ export function createGrowingBundle(
   };
 
   return {
-    number: bundle,
-    items,
     get durable() {
-      return flushed;
+      return durable;
     },
-    get bytes() {
-      return files.reduce((sum, { bytes }) => sum + bytes, 0);
-    },
-    get isFull() {
-      return items.length === tileWidth;
-    },
-    fill(more) {
-      items.push(...more.splice(0, tileWidth - items.length));
+    get durableEntries() {
+      return bundle.entries.from(0, files[0]!.flushed);
     },
     flush() {
-      const fresh = items.slice(flushed);
-      if (fresh.length === 0 && !isSuspect) return [];
+      if (bundle.count === durable && !isSuspect) return;
       try {
-        write(isSuspect ? items : fresh);
+        write();
       } catch (thrown) {
         distrust();
         throw thrown;
       }
-      flushed = items.length;
-      return fresh;
+      durable = bundle.count;
+      for (const each of files) each.flushed = each.bytes.length;
     },
     seal() {
       close();
       // Their content is durable; a move that a power cut undoes is made again by the recovery.
-      moveIfThere(logFile.growingEntries(folder, bundle), logFile.bundle(folder, bundle));
-      moveIfThere(logFile.growingClear(folder, bundle), logFile.clear(folder, bundle));
+      moveIfThere(logFile.growingEntries(folder, bundle.number), logFile.bundle(folder, bundle.number));
+      moveIfThere(logFile.growingClear(folder, bundle.number), logFile.clear(folder, bundle.number));
     },
     inspect() {
-      if (flushed === 0) makePrivateFolder(logFile.growing(folder));
-      if (flushed === 0 || isSuspect) return;
-      for (const { path, file, bytes } of files) {
+      if (durable === 0) makePrivateFolder(logFile.growing(folder));
+      if (durable === 0 || isSuspect) return;
+      for (const { path, file, flushed } of files) {
         const found = statSync(path, { throwIfNoEntry: false });
         const isOurs = file === undefined || found?.ino === fstatSync(file).ino;
-        if (found && isOurs && found.size >= bytes) continue;
+        if (found && isOurs && found.size >= flushed) continue;
         if (found && !isOurs) renameSync(path, `${path}.foreign`);
         onNotice(`${path} was changed or removed by somebody else and is written again`);
         makePrivateFolder(logFile.growing(folder));
@@ -130,21 +100,4 @@ export function createGrowingBundle(
     },
     close,
   };
-}
-
-const encodeEntries = (items: readonly Item[]): Buffer => frameEntries(items.map(({ entry }) => entry));
-const encodeClear = (items: readonly Item[]): Buffer => Buffer.from(items.map(({ clear }) => `${clear}\n`).join(''));
-
-/** The items of what was read from a disk. */
-export function itemsOf({
-  entries,
-  clears,
-}: {
-  readonly entries: readonly string[];
-  readonly clears: readonly string[];
-}) {
-  return entries.map((entry, at): Item => {
-    const seq = parseEntry(entry)?.seq ?? 0;
-    return { entry, clear: clears[at]!, leaf: leafHashOfText(entry), seq };
-  });
 }

@@ -24,23 +24,6 @@ export const logFile = {
   clear: (folder: string, bundle: number): string => join(folder, 'clear', numberPath(bundle)),
 } as const;
 
-let scratch = Buffer.alloc(0);
-
-/** A bundle's entries, each with its length before it (big-endian uint16). Good until the next call. */
-export function frameEntries(entries: readonly string[]): Buffer {
-  let most = 0;
-  for (const entry of entries) most += 2 + 3 * entry.length;
-  if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
-  let at = 0;
-  for (const entry of entries) {
-    const length = scratch.write(entry, at + 2);
-    if (length > longestEntry) throw new RangeError(`an entry of ${length} bytes is too long`);
-    scratch.writeUInt16BE(length, at);
-    at += 2 + length;
-  }
-  return scratch.subarray(0, at);
-}
-
 /** The complete entries at the beginning of a bundle, and how many bytes they take. */
 export function splitBundle(bytes: Buffer): { readonly entries: Buffer[]; readonly bytes: number } {
   const entries: Buffer[] = [];

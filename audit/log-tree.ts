@@ -4,7 +4,7 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:cryp
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
-import { frameEntries, logFile, readIfThere, splitBundle } from './log-files.ts';
+import { logFile, readIfThere, splitBundle } from './log-files.ts';
 import type { LogState } from './log-recovery.ts';
 import { readCheckpoint, signCheckpoint, verifyCheckpoint } from './merkle/checkpoint.ts';
 import { leafHash, perfectRoot } from './merkle/hash.ts';
@@ -16,12 +16,18 @@ import { createOpenTiles, type OpenTiles, type TileBytes } from './open-tiles.ts
 
 export interface LogTree {
   readonly size: number;
-  /** Adds leaves (hashes as latin1 text) within one bundle; never throws. */
-  add(leaves: readonly string[]): void;
+  /** Adds leaves (their hashes, one after the other) within one bundle; never throws. */
+  add(leaves: Uint8Array): void;
   /** Puts the tiles that are full on the disk. */
   writeTiles(): void;
   /** Signs what is there and returns the note; `undefined` when nothing was added since the last one. */
-  publish(o: { readonly entries: readonly string[]; readonly state: LogState }): string | undefined;
+  publish(o: { readonly growing: Growing; readonly state: LogState }): string | undefined;
+}
+
+/** What of a bundle that is not full is on the disk: entries as they are framed there. */
+export interface Growing {
+  readonly count: number;
+  readonly entries: Uint8Array;
 }
 
 /** The log's signing key, made (0600) when there is none. */
@@ -78,13 +84,13 @@ export function openLogTree(o: {
       full.push(...open.add(leaves));
     },
     writeTiles,
-    publish({ entries, state }) {
+    publish({ growing, state }) {
       if (open.size === published || open.size !== state.size) return undefined;
       writeTiles();
       const written = open.partial().map(writeTile);
-      if (entries.length > 0) {
-        const path = bundlePath(Math.floor(open.size / tileWidth), entries.length);
-        writeFileIn(folder, path, frameEntries(entries));
+      if (growing.count > 0) {
+        const path = bundlePath(Math.floor(open.size / tileWidth), growing.count);
+        writeFileIn(folder, path, growing.entries);
         written.push(path);
       }
       writeFileAtomic(logFile.state(folder), `${JSON.stringify(state)}\n`);

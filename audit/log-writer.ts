@@ -1,15 +1,16 @@
 // One log on one disk: takes records as they come, hashes them, makes them durable in groups, signs checkpoints and keeps to its limits.
 // Runs where it holds nobody up (a worker, mostly). An entry that was called durable is never rewritten, only pruned with its whole bundle.
-import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { messageOf } from '#base/error';
 import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
+import { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere, realDisk } from './disk.ts';
-import { bindEntry } from './entry.ts';
-import { createGrowingBundle, type Item, itemsOf } from './growing-bundle.ts';
+import { commitmentsOf } from './entry.ts';
+import { createGrowingBundle } from './growing-bundle.ts';
 import { listBundles, logFile, readIfThere, splitBundle } from './log-files.ts';
-import { type LogState, parseEntry, recoverLog } from './log-recovery.ts';
+import { type LogState, parseEntry, type Recovered, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
-import { leafHashOfText } from './merkle/hash.ts';
 import { formatVerifierKey, rawPublicKey } from './merkle/note.ts';
 import { tilePath, tileWidth } from './merkle/tile-path.ts';
 
@@ -25,10 +26,10 @@ export interface LogSettings {
   readonly mayDrop: boolean;
 }
 
-/** Some records on their way into the log, as text that is cheap to hand to another thread. */
+/** Some records on their way into the log, in a form that is cheap to hand to another thread. */
 export interface Batch {
-  /** `Halves`, one a line. */
-  readonly rest: string;
+  /** The halves of each: what is not masked as a framed entry, the clear values on a line. */
+  readonly rests: Uint8Array<ArrayBuffer>;
   readonly clear: string;
   readonly seqs: readonly number[];
 }
@@ -73,7 +74,9 @@ export function openLogWriter(
   const key = openLogKey(folder);
   const { tree, origin, epoch, ...opened } = open();
   let { growing, firstBundle, lastSeq } = opened;
-  const pending: Item[] = [];
+  /** The growing bundle, and what does not fit into it. */
+  const bundles = [opened.bundle];
+  let noted = released;
   const bytesOf = new Map<number, number>();
   for (const bundle of listBundles(folder)) bytesOf.set(bundle, sizeOfBundle(folder, bundle));
 
@@ -83,11 +86,11 @@ export function openLogWriter(
       const name = at === 1 ? o.origin : `${o.origin}/${at}`;
       const { size, state } = found;
       if ((state?.size ?? 0) > size) throw new BrokenTree(`${state?.size} entries were signed and ${size} are there`);
-      const items = itemsOf(found.growing);
-      const growing = { bundle: found.growing.bundle, items, durable: items.length };
+      const bundle = bundleOf(found.growing);
       return {
         tree: openLogTree({ folder, origin: name, key, size, growing: found.growing.entries }),
-        growing: createGrowingBundle(options, growing),
+        growing: createGrowingBundle({ ...options, bundle, isOnDisk: true }),
+        bundle,
         ...{ origin: name, epoch: at, firstBundle: found.firstBundle, lastSeq: found.lastSeq },
       };
     };
@@ -119,19 +122,34 @@ export function openLogWriter(
 
   /** True when the bundle was full and has been moved to its place. */
   const commitBundle = (): boolean => {
-    growing.fill(pending);
-    const fresh = growing.flush();
-    if (fresh.length > 0) lastSeq = fresh.at(-1)!.seq;
-    tree.add(fresh.map(({ leaf }) => leaf));
-    if (!growing.isFull) return false;
+    const bundle = bundles[0]!;
+    const before = growing.durable;
+    growing.flush();
+    if (bundle.count > before) lastSeq = bundle.lastSeq;
+    tree.add(bundle.leavesFrom(before));
+    if (!bundle.isFull) return false;
     tree.writeTiles();
     growing.seal();
-    bytesOf.set(growing.number, growing.bytes);
-    growing = createGrowingBundle(options, { bundle: growing.number + 1, items: [], durable: 0 });
+    bytesOf.set(bundle.number, bundle.bytes);
+    bundles.shift();
+    if (bundles.length === 0) bundles.push(new Bundle(bundle.number + 1, bundle));
+    growing = createGrowingBundle({ ...options, bundle: bundles[0]!, isOnDisk: false });
     return true;
   };
 
+  /** Before anything that was received goes: whoever opens the log next must not take it for lost. */
+  const noteReleased = (): void => {
+    if (noted === released) return;
+    try {
+      writeFileSync(logFile.released(folder), String(released), { mode: 0o600 });
+      noted = released;
+    } catch (thrown) {
+      notify({ what: 'notice', message: `what was received could not be noted: ${messageOf(thrown)}` });
+    }
+  };
+
   const drop = (bundle: number): void => {
+    noteReleased();
     rmSync(logFile.bundle(folder, bundle), { force: true });
     rmSync(logFile.clear(folder, bundle), { force: true });
     rmSync(`${folder}/${tilePath(0, bundle)}`, { force: true });
@@ -147,7 +165,7 @@ export function openLogWriter(
   };
 
   const makeRoom = (): void => {
-    let used = pending.reduce((sum, { entry, clear }) => sum + entry.length + clear.length, growing.bytes);
+    let used = bundles.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const bytes of bytesOf.values()) used += bytes;
     for (const [bundle, bytes] of bytesOf) {
       if (used <= o.maxBytes) return;
@@ -166,15 +184,21 @@ export function openLogWriter(
 
   const writer: LogWriter = {
     get standing() {
-      const size = growing.number * tileWidth + growing.durable;
+      const size = bundles[0]!.number * tileWidth + growing.durable;
       const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
       return { durable: lastSeq, size, firstBundle, verifierKey, origin };
     },
-    add({ rest, clear, seqs }) {
-      const [rests, clears] = [rest.split('\n'), clear.split('\n')];
-      for (const [at, seq] of seqs.entries()) {
-        const entry = bindEntry({ rest: rests[at]!, clear: clears[at]! });
-        pending.push({ entry, clear: clears[at]!, leaf: leafHashOfText(entry), seq });
+    add({ rests, clear, seqs }) {
+      const bytes = Buffer.from(rests.buffer, rests.byteOffset, rests.length);
+      const lines = clear.split('\n');
+      for (let [at, start] = [0, 2]; at < seqs.length; at++) {
+        const end = start + bytes.readUInt16BE(start - 2);
+        const last = bundles.at(-1)!;
+        if (last.isFull) bundles.push(new Bundle(last.number + 1));
+        const text = `{"blinded":{${commitmentsOf(lines[at]!)}},`;
+        // Of the rest all but its opening brace.
+        bundles.at(-1)!.add({ text, bytes, start: start + 1, end, clear: lines[at]!, seq: seqs[at]! });
+        start = end + 2;
       }
     },
     commit() {
@@ -185,8 +209,8 @@ export function openLogWriter(
     },
     publish() {
       const state: LogState = { version: 1, size: tree.size, lastSeq, epoch };
-      const entries = growing.items.slice(0, growing.durable).map(({ entry }) => entry);
-      return tree.publish({ entries, state });
+      noteReleased();
+      return tree.publish({ growing: { count: growing.durable, entries: growing.durableEntries }, state });
     },
     release(through) {
       released = Math.max(released, through);
@@ -201,9 +225,20 @@ export function openLogWriter(
         drop(bundle);
       }
     },
-    close: () => growing.close(),
+    close() {
+      noteReleased();
+      growing.close();
+    },
   };
   return writer;
+}
+
+/** The bundle of what was read from a disk. */
+function bundleOf({ bundle: number, entries, clears }: Recovered['growing']): Bundle {
+  const bundle = new Bundle(number);
+  for (const [at, entry] of entries.entries())
+    bundle.add({ text: entry, clear: clears[at]!, seq: parseEntry(entry)?.seq ?? 0 });
+  return bundle;
 }
 
 /** Moves everything but the key out of the way, and gives where it is now. */

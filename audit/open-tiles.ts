@@ -13,8 +13,8 @@ export interface TileBytes {
 export interface OpenTiles {
   /** Number of leaves. */
   readonly size: number;
-  /** Adds leaves (hashes as latin1 text) up to the end of the lowest tile; returns the tiles that are full now, lowest level first. */
-  add(leaves: readonly string[]): readonly TileBytes[];
+  /** Adds leaves (their hashes, one after the other) up to the end of the lowest tile; returns the tiles that are full now, lowest level first. */
+  add(leaves: Uint8Array): readonly TileBytes[];
   root(): Uint8Array;
   /** The tiles that are not full, without empty ones. */
   partial(): readonly TileBytes[];
@@ -46,9 +46,11 @@ export function createOpenTiles(start: number, levels: readonly (readonly Uint8A
     },
     add(leaves) {
       const lowest = levelAt(0);
-      if (lowest.width + leaves.length > tileWidth) throw new RangeError('more leaves than the tile takes');
-      for (const leaf of leaves) lowest.bytes.write(leaf, lowest.width++ * hashBytes, 'latin1');
-      size += leaves.length;
+      const count = leaves.length / hashBytes;
+      if (lowest.width + count > tileWidth) throw new RangeError('more leaves than the tile takes');
+      lowest.bytes.set(leaves, lowest.width * hashBytes);
+      lowest.width += count;
+      size += count;
       const full: TileBytes[] = [];
       for (let level = 0; open[level]?.width === tileWidth; level++) {
         const { bytes } = open[level]!;

@@ -6,7 +6,8 @@ import { basename } from 'node:path';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
-import { type DecisionRecord, wireVersion } from '#wire';
+import type { DecisionRecord } from '#wire';
+import { Bytes } from './bytes.ts';
 import { fitRecord } from './canonical.ts';
 import type { Disk } from './disk.ts';
 import { createLocalEngine, createWorkerEngine, type EngineOptions } from './engine.ts';
@@ -149,10 +150,14 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     markReleased(notice.loss.from + notice.loss.count - 1);
   }
 
-  /** Nothing up to here will be read again. */
+  /** Nothing up to here will be read again. The writer notes it with its next checkpoint, if there is one. */
   const markReleased = (through: number): void => {
     if (through <= released) return;
     released = through;
+    if (engine.isOpen) {
+      engine.release(released);
+      return signSoon();
+    }
     try {
       // Lost in a power cut, it only makes records be sent twice.
       writeFileSync(logFile.released(folder), String(released), { mode: 0o600 });
@@ -163,7 +168,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
 
   const take = (record: Omit<DecisionRecord, 'v' | 'seq'>): void => {
     // Made to fit here, so that what is read from memory is what is on the disk.
-    queue.push(fitRecord({ ...record, v: wireVersion, seq: ++lastSeq }));
+    queue.push(fitRecord(record, ++lastSeq));
   };
 
   /** A record of the log itself. */
@@ -197,7 +202,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       writing = undefined;
       if (closed) return;
       if (failing) wakeIn(retryMs);
-      else if (queue.length > 0 || losses.pending > 0) wakeIn(queue.length < batchRecords ? batchMs : 0);
+      else if (queue.length > 0 || losses.pending > 0) wakeIn(batchMs);
     });
     return writing;
   };
@@ -206,11 +211,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     try {
       if (!engine.isOpen) await start();
       declareLosses();
-      for (const end = queue.length; sent < end; ) {
-        const part = queue.slice(sent, Math.min(end, sent + batchRecords));
-        engine.add(batchOf(part));
-        sent += part.length;
-      }
+      for (const end = queue.length; sent < end; ) handOver(end);
       publish((await engine.commit()).durable);
       if (failing) log.info('decision records are written again', { folder, lost: losses.total });
       failing = undefined;
@@ -222,6 +223,13 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     }
   };
 
+  /** Gives the writer a batch of what it does not have. */
+  const handOver = (end: number): void => {
+    const part = queue.slice(sent, Math.min(end, sent + batchRecords));
+    engine.add(batchOf(part));
+    sent += part.length;
+  };
+
   /** The writer begins with what is on the disk: records that it has already are not sent again. */
   const start = async (): Promise<void> => {
     const standing = await engine.open();
@@ -231,14 +239,17 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     engine.release(released);
   };
 
+  const rests = new Bytes();
   const batchOf = (records: readonly DecisionRecord[]): Batch => {
-    const halves = records.map((record) => splitRecord(record, maskable));
-    for (const record of records) (record as { index?: number }).index = nextIndex++;
-    return {
-      rest: halves.map(({ rest }) => rest).join('\n'),
-      clear: halves.map(({ clear }) => clear).join('\n'),
-      seqs: records.map(({ seq }) => seq),
-    };
+    rests.empty();
+    let clear = '';
+    for (const record of records) {
+      const halves = splitRecord(record, maskable);
+      rests.frame(halves.rest);
+      clear += `${halves.clear}\n`;
+      (record as { index?: number }).index = nextIndex++;
+    }
+    return { rests: new Uint8Array(rests.from(0)), clear, seqs: records.map(({ seq }) => seq) };
   };
 
   /** Takes what is durable out of the queue and tells who waits for it. */
@@ -251,6 +262,10 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     size = Math.max(size, (written.at(-1)!.index ?? -1) + 1);
     recent = recent.concat(written).slice(-recentRecords);
     for (const listener of onAppend) listener();
+    signSoon();
+  };
+
+  const signSoon = (): void => {
     if (!closed) cancelPublish ??= clock.after(publishMs, () => void sign());
   };
 
@@ -311,8 +326,8 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       declareLosses();
       take(record);
       if (failing) return;
-      if (queue.length === batchRecords) void write();
-      else wakeIn(batchMs);
+      wakeIn(batchMs);
+      if (queue.length - sent >= batchRecords && engine.isOpen && !writing) handOver(queue.length);
     },
     lose(count, reason) {
       if (closed || count === 0) return;
@@ -355,7 +370,6 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     release(through) {
       markReleased(Math.min(through, durable));
       recent = recent.filter((record) => record.seq > released);
-      engine.release(released);
     },
     prover: createLogProver(folder),
     onAppend: (listener) => void onAppend.push(listener),

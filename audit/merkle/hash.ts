@@ -16,9 +16,9 @@ export function leafHash(entry: Uint8Array): Buffer {
   return sha256(input);
 }
 
-/** The same of a text's UTF-8 bytes, as latin1 text: a string costs the garbage collector less than a buffer. */
-export function leafHashOfText(entry: string): string {
-  return hash('sha256', `\0${entry}`, 'latin1');
+/** SHA-256 as latin1 text: a string costs the garbage collector less than a buffer. */
+export function hashedText(input: Uint8Array): string {
+  return hash('sha256', input, 'latin1');
 }
 
 const row = Buffer.alloc((256 * hashBytes) / 2);
@@ -29,7 +29,7 @@ export function rootOfTile(tile: Buffer): Buffer {
   for (let width = 256; width > 1; width /= 2) {
     for (let at = 0; at < width; at += 2) {
       from.copy(pair, 1, at * hashBytes, (at + 2) * hashBytes);
-      row.write(hash('sha256', pair, 'latin1'), (at / 2) * hashBytes, 'latin1');
+      row.write(hashedText(pair), (at / 2) * hashBytes, 'latin1');
     }
     from = row;
   }

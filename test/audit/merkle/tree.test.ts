@@ -1,7 +1,7 @@
 // Roots, proofs and their checks against known answers and against a second implementation by another route, for every small tree.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { emptyRoot, leafHash, leafHashOfText, perfectRoot } from '../../../audit/merkle/hash.ts';
+import { emptyRoot, leafHash, perfectRoot } from '../../../audit/merkle/hash.ts';
 import { bundlePath, numberPath, parseNumberPath, tilePath, widthOf } from '../../../audit/merkle/tile-path.ts';
 import {
   type HashAt,
@@ -40,11 +40,6 @@ describe('the tree', () => {
     expect(emptyRoot.toString('hex')).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
     for (const [index, root] of knownRoots.entries())
       expect(hex([treeRoot(index + 1, hashesOf(entries.slice(0, index + 1)))])).toEqual([root]);
-  });
-
-  test('a leaf of text is the leaf of its UTF-8 bytes', () => {
-    for (const text of ['', 'a', 'ü€😀', '{"a":1}'])
-      expect(Buffer.from(leafHashOfText(text), 'latin1')).toEqual(leafHash(Buffer.from(text)));
   });
 
   test('every inclusion and consistency proof of every tree up to 40 leaves is the reference one, and holds', () => {
