@@ -24,6 +24,7 @@ export class Bundle {
   /** As a tile of level 0 has them. */
   readonly #leaves: Buffer;
   #count = 0;
+  #firstSeq = 0;
   #lastSeq = 0;
 
   /** `done`: one that is no longer needed, whose memory this one takes over. */
@@ -41,9 +42,9 @@ export class Bundle {
     return this.#count;
   }
 
-  /** The sequence of the last entry, 0 before the first. */
-  get lastSeq(): number {
-    return this.#lastSeq;
+  /** Sequences of the first and the last entry; 0 before the first. */
+  get range(): { readonly first: number; readonly last: number } {
+    return { first: this.#firstSeq, last: this.#lastSeq };
   }
 
   get isFull(): boolean {
@@ -69,7 +70,7 @@ export class Bundle {
     leaf[0] = kept;
     this.clear.add(clear);
     this.clear.add('\n');
-    this.#count++;
+    if (this.#count++ === 0) this.#firstSeq = seq;
     this.#lastSeq = seq;
   }
 }

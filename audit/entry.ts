@@ -34,24 +34,19 @@ export function splitRecord(record: DecisionRecord, maskable: readonly MaskableF
 }
 
 function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
-  const whole = record as { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
   const salts: Record<string, string> = {};
-  const values = maskable.map((field) => whole[field]);
+  const rest: Record<string, unknown> = { ...record, salts: undefined, index: undefined };
   let clear = '';
-  for (const [at, field] of maskable.entries()) {
-    const value = values[at];
+  for (const field of maskable) {
+    const value = record[field];
     if (value === undefined) continue;
     const salt = newSalt();
     salts[field] = salt;
     clear += `${clear === '' ? '' : ','}"${field}":["${salt}",${JSON.stringify(value)}]`;
-    whole[field] = undefined as never;
+    rest[field] = undefined;
   }
-  whole.salts = undefined as never;
-  whole.index = undefined as never;
-  const rest = JSON.stringify(whole);
-  for (const [at, field] of maskable.entries()) whole[field] = values[at] as never;
-  whole.salts = salts;
-  return { rest, clear: `{${clear}}` };
+  (record as { salts?: DecisionRecord['salts'] }).salts = salts;
+  return { rest: JSON.stringify(rest), clear: `{${clear}}` };
 }
 
 /** The members of `blinded`, which comes before every other key in canonical order. */

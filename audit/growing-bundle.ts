@@ -5,6 +5,7 @@ import { makePrivateFolder } from '#base/files';
 import type { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere, syncFolder } from './disk.ts';
 import { closeQuietly, logFile } from './log-files.ts';
+import type { SpareFiles } from './spare-files.ts';
 
 export interface GrowingBundle {
   /** How many of its entries are on the disk, and their bytes as they are there. */
@@ -22,13 +23,14 @@ export interface GrowingBundle {
 interface Options {
   readonly folder: string;
   readonly disk: Disk;
+  readonly spares: SpareFiles;
   readonly onNotice: (message: string) => void;
   readonly bundle: Bundle;
   /** What the bundle holds was read from the disk. */
   readonly isOnDisk: boolean;
 }
 
-export function createGrowingBundle({ folder, disk, onNotice, bundle, isOnDisk }: Options): GrowingBundle {
+export function createGrowingBundle({ folder, disk, spares, onNotice, bundle, isOnDisk }: Options): GrowingBundle {
   const files = [
     { path: logFile.growingEntries(folder, bundle.number), bytes: bundle.entries },
     { path: logFile.growingClear(folder, bundle.number), bytes: bundle.clear },
@@ -52,6 +54,7 @@ export function createGrowingBundle({ folder, disk, onNotice, bundle, isOnDisk }
     const nameOf = (path: string): string => (isSuspect ? `${path}.tmp` : path);
     for (const each of files) {
       const start = isSuspect ? 0 : each.flushed;
+      if (isNew && !isSuspect) spares.give(each.path);
       each.file ??= disk.open(nameOf(each.path), isNew ? 'w+' : 'r+', 0o600);
       disk.write(each.file, each.bytes.from(start), start);
     }

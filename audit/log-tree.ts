@@ -1,7 +1,7 @@
 // A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
 // tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
 import { logFile, readIfThere, splitBundle } from './log-files.ts';
@@ -13,6 +13,7 @@ import { bundlePath, tilePath, tileWidth } from './merkle/tile-path.ts';
 import { createTileReader, readTile } from './merkle/tile-reader.ts';
 import { treeRoot } from './merkle/tree.ts';
 import { createOpenTiles, type OpenTiles, type TileBytes } from './open-tiles.ts';
+import type { SpareFiles } from './spare-files.ts';
 
 export interface LogTree {
   readonly size: number;
@@ -51,10 +52,11 @@ export function openLogTree(o: {
   readonly origin: string;
   readonly key: KeyObject;
   readonly size: number;
+  readonly spares: SpareFiles;
   /** Entries of the bundle that is not full. */
   readonly growing: readonly string[];
 }): LogTree {
-  const { folder, origin, key, size } = o;
+  const { folder, origin, key, size, spares } = o;
   const signed = readSigned(folder, { origin, key });
   if (signed.size > size) throw new BrokenTree(`${signed.size} entries were signed and ${size} are there`);
   const open = loadEdge(folder, size, o.growing);
@@ -72,7 +74,7 @@ export function openLogTree(o: {
   };
   const writeTile = ({ level, index, width, bytes }: TileBytes): string => {
     const path = tilePath(level, index, width);
-    writeFileIn(folder, path, bytes);
+    writeFileIn(folder, path, bytes, spares);
     return path;
   };
 
@@ -90,7 +92,7 @@ export function openLogTree(o: {
       const written = open.partial().map(writeTile);
       if (growing.count > 0) {
         const path = bundlePath(Math.floor(open.size / tileWidth), growing.count);
-        writeFileIn(folder, path, growing.entries);
+        writeFileIn(folder, path, growing.entries, spares);
         written.push(path);
       }
       writeFileAtomic(logFile.state(folder), `${JSON.stringify(state)}\n`);
@@ -98,10 +100,8 @@ export function openLogTree(o: {
       writeFileAtomic(logFile.checkpoint(folder), note);
       published = open.size;
       // Whoever is reading the checkpoint before this one still finds its tiles.
-      removePartials(
-        folder,
-        older.filter((path) => !written.includes(path) && !partials.includes(path)),
-      );
+      for (const path of older)
+        if (!written.includes(path) && !partials.includes(path)) removePartial(join(folder, path), spares);
       [older, partials] = [partials, written];
       return note;
     },
@@ -156,23 +156,22 @@ function knownHashes(folder: string, o: { level: number; total: number; width: n
 }
 
 /** Whole and synced before it has its name; a name that a power cut takes back is written again from what it was made of. */
-function writeFileIn(folder: string, path: string, bytes: Uint8Array): void {
+function writeFileIn(folder: string, path: string, bytes: Uint8Array, spares?: SpareFiles): void {
   const file = join(folder, path);
   const temporary = `${file}.tmp`;
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  spares?.give(temporary);
   writeFileSync(temporary, bytes, { mode: 0o600, flush: true });
   renameSync(temporary, file);
 }
 
-/** Removes tiles that were left partial, and their folders when nothing else is in them. */
-function removePartials(folder: string, paths: readonly string[]): void {
-  for (const path of paths) {
-    rmSync(join(folder, path), { force: true });
-    try {
-      rmdirSync(dirname(join(folder, path)));
-    } catch {
-      // Another width is still there.
-    }
+/** Removes a tile that was left partial, and its folder when nothing else is in it. */
+function removePartial(path: string, spares: SpareFiles): void {
+  spares.take(path);
+  try {
+    rmdirSync(dirname(path));
+  } catch {
+    // Another width is still there.
   }
 }
 

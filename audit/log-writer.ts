@@ -1,6 +1,6 @@
 // One log on one disk: takes records as they come, hashes them, makes them durable in groups, signs checkpoints and keeps to its limits.
 // Runs where it holds nobody up (a worker, mostly). An entry that was called durable is never rewritten, only pruned with its whole bundle.
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { messageOf } from '#base/error';
 import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { Bundle } from './bundle.ts';
@@ -13,6 +13,7 @@ import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
 import { formatVerifierKey, rawPublicKey } from './merkle/note.ts';
 import { tilePath, tileWidth } from './merkle/tile-path.ts';
+import { openSpareFiles } from './spare-files.ts';
 
 export interface LogSettings {
   readonly folder: string;
@@ -67,17 +68,21 @@ export function openLogWriter(
   o: LogSettings & { readonly now: () => number; readonly notify: (notice: LogNotice) => void; readonly disk?: Disk },
 ): LogWriter {
   const { folder, notify, disk = realDisk } = o;
-  const options = { folder, disk, onNotice: (message: string) => notify({ what: 'notice', message }) };
   makePrivateFolder(folder);
+  const spares = openSpareFiles(logFile.spare(folder));
+  const options = { folder, disk, spares, onNotice: (message: string) => notify({ what: 'notice', message }) };
   removeTemporaries(folder);
   let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
   const key = openLogKey(folder);
   const { tree, origin, epoch, ...opened } = open();
   let { growing, firstBundle, lastSeq } = opened;
+  const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
   /** The growing bundle, and what does not fit into it. */
   const bundles = [opened.bundle];
   let noted = released;
   const bytesOf = new Map<number, number>();
+  /** Sequences of the bundles that were filled since the start. */
+  const ranges = new Map<number, { readonly first: number; readonly last: number }>();
   for (const bundle of listBundles(folder)) bytesOf.set(bundle, sizeOfBundle(folder, bundle));
 
   function open() {
@@ -88,7 +93,7 @@ export function openLogWriter(
       if ((state?.size ?? 0) > size) throw new BrokenTree(`${state?.size} entries were signed and ${size} are there`);
       const bundle = bundleOf(found.growing);
       return {
-        tree: openLogTree({ folder, origin: name, key, size, growing: found.growing.entries }),
+        tree: openLogTree({ folder, origin: name, key, size, spares, growing: found.growing.entries }),
         growing: createGrowingBundle({ ...options, bundle, isOnDisk: true }),
         bundle,
         ...{ origin: name, epoch: at, firstBundle: found.firstBundle, lastSeq: found.lastSeq },
@@ -125,12 +130,13 @@ export function openLogWriter(
     const bundle = bundles[0]!;
     const before = growing.durable;
     growing.flush();
-    if (bundle.count > before) lastSeq = bundle.lastSeq;
+    if (bundle.count > before) lastSeq = bundle.range.last;
     tree.add(bundle.leavesFrom(before));
     if (!bundle.isFull) return false;
     tree.writeTiles();
     growing.seal();
     bytesOf.set(bundle.number, bundle.bytes);
+    ranges.set(bundle.number, bundle.range);
     bundles.shift();
     if (bundles.length === 0) bundles.push(new Bundle(bundle.number + 1, bundle));
     growing = createGrowingBundle({ ...options, bundle: bundles[0]!, isOnDisk: false });
@@ -150,15 +156,17 @@ export function openLogWriter(
 
   const drop = (bundle: number): void => {
     noteReleased();
-    rmSync(logFile.bundle(folder, bundle), { force: true });
-    rmSync(logFile.clear(folder, bundle), { force: true });
-    rmSync(`${folder}/${tilePath(0, bundle)}`, { force: true });
+    for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.take(path);
+    spares.take(`${folder}/${tilePath(0, bundle)}`);
     bytesOf.delete(bundle);
+    ranges.delete(bundle);
     firstBundle = Math.max(firstBundle, bundle + 1);
   };
 
   /** Sequences of a bundle, or nothing when it is not what was left there. */
   const rangeOf = (bundle: number): { first: number; last: number } | undefined => {
+    const known = ranges.get(bundle);
+    if (known) return known;
     const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
     const [first, last] = [parseEntry(entries[0]?.toString()), parseEntry(entries.at(-1)?.toString())];
     return first && last ? { first: first.seq, last: last.seq } : undefined;
@@ -185,7 +193,6 @@ export function openLogWriter(
   const writer: LogWriter = {
     get standing() {
       const size = bundles[0]!.number * tileWidth + growing.durable;
-      const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
       return { durable: lastSeq, size, firstBundle, verifierKey, origin };
     },
     add({ rests, clear, seqs }) {

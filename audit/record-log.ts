@@ -82,7 +82,7 @@ export interface RecordLog {
 
 const batchMs = 50;
 /** Encoding this many holds the event loop for about a millisecond. */
-const batchRecords = 256;
+const batchRecords = 512;
 const recentRecords = 2_048;
 const publishMs = 1_000;
 const pruneMs = 60_000;

@@ -1,0 +1,78 @@
+// Files that are used again: never with what was in them, never more than a few, and never at the cost of a file that is needed.
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createRecordLog } from '#audit';
+import { silentLog } from '#base/log';
+import { openSpareFiles } from '../../audit/spare-files.ts';
+import { verifyLog } from '../../audit/verify-log.ts';
+import { createClock } from '../helpers/clock.ts';
+import { temporaryFolder } from '../helpers/folder.ts';
+import { logKeyOf } from '../helpers/log-folder.ts';
+import { recordOf } from '../helpers/record.ts';
+
+test('a file that was taken is given again, empty and as the same file', () => {
+  const folder = temporaryFolder();
+  const [old, next] = [join(folder, 'old'), join(folder, 'next')];
+  const spares = openSpareFiles(join(folder, 'spare'));
+  writeFileSync(old, 'erased', { mode: 0o600 });
+  const { ino } = statSync(old);
+  spares.take(old);
+  expect(existsSync(old)).toBe(false);
+  spares.give(next);
+  expect(statSync(next).ino).toBe(ino);
+  expect(readFileSync(next, 'utf8')).toBe('');
+});
+
+test('what is more than a few is removed, and so is whatever an earlier process left', () => {
+  const folder = temporaryFolder();
+  const spares = openSpareFiles(join(folder, 'spare'));
+  for (let n = 0; n < 40; n++) {
+    writeFileSync(join(folder, String(n)), 'x');
+    spares.take(join(folder, String(n)));
+  }
+  expect(readdirSync(folder)).toEqual(['spare']);
+  expect(readdirSync(join(folder, 'spare')).length).toBeLessThan(20);
+  openSpareFiles(join(folder, 'spare'));
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('nothing to take, nothing to give and a folder that somebody removed are no errors', () => {
+  const folder = temporaryFolder();
+  const spares = openSpareFiles(join(folder, 'spare'));
+  spares.take(join(folder, 'missing'));
+  spares.give(join(folder, 'next'));
+  writeFileSync(join(folder, 'old'), 'x');
+  spares.take(join(folder, 'old'));
+  rmSync(join(folder, 'spare'), { recursive: true });
+  spares.give(join(folder, 'next'));
+  expect(existsSync(join(folder, 'next'))).toBe(false);
+});
+
+test('a log at its size limit makes no further files: those of the oldest bundles become those of the next', async () => {
+  const folder = join(temporaryFolder(), 'log');
+  const log = createRecordLog({
+    ...{ folder, clock: createClock(), log: silentLog, writer: 'this-thread', maxBytes: 700_000 },
+    origin: 'example.org/payments/i-1',
+  });
+  const inodes = (): number[] =>
+    readdirSync(join(folder, 'tile', 'entries'), { withFileTypes: true })
+      .filter((each) => each.isFile())
+      .map(({ name }) => statSync(join(folder, 'tile', 'entries', name)).ino);
+  const append = async (): Promise<void> => {
+    for (let n = 0; n < 256; n++) log.append(recordOf({ id: `d-${log.lastSeq + 1}` }));
+    await log.flush();
+    log.release(log.lastSeq);
+  };
+  for (let n = 0; n < 12; n++) await append();
+  const before = new Set([
+    ...inodes(),
+    ...readdirSync(join(folder, 'clear')).map((name) => statSync(join(folder, 'clear', name)).ino),
+  ]);
+  for (let n = 0; n < 4; n++) await append();
+  expect(inodes().length).toBeGreaterThan(0);
+  expect(log.lost).toBe(0);
+  await log.close();
+  expect(inodes().filter((ino) => before.has(ino)).length).toBeGreaterThan(0);
+  expect(verifyLog({ folder, key: logKeyOf(folder) }).faults).toEqual([]);
+});
