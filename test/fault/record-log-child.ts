@@ -12,5 +12,5 @@ log.onAppend(async () => {
   process.send?.(read);
 });
 setInterval(() => {
-  for (let i = 0; i < 300; i++) log.append(recordOf({ id: `d-${log.lastSeq + 1}` }));
+  for (let i = 0; i < 60; i++) log.append(recordOf({ id: `d-${log.lastSeq + 1}` }));
 }, 5);

@@ -17,7 +17,7 @@ log.onAppend(() => {
 });
 process.stdout.write('0\n');
 const record = (): void => {
-  for (let i = 0; i < 40; i++) log.append(recordOf({ id: `d-${log.lastSeq + 1}` }));
+  for (let i = 0; i < 10; i++) log.append(recordOf({ id: `d-${log.lastSeq + 1}` }));
   if (log.lastSeq % 400 === 0) void log.sign();
   setTimeout(record, 2);
 };
