@@ -111,7 +111,7 @@ const outlierDetection = s.object({
       minimum: 0,
       maximum: 1_000,
       default: 5,
-      description: 'answers of 500 to 599 in a row; 0: not looked at',
+      description: 'answers of 500 to 599, no connection or no answer in time, in a row; 0: not looked at',
     }),
   ),
   consecutiveGatewayErrors: s.optional(

@@ -1,6 +1,6 @@
 // The settings of a cluster as numbers, every default filled in: read once, when a cluster is given, never while a request waits.
-import { parseDuration } from '#base/duration';
 import type { ClusterEntry, loadBalancingPolicies } from '#wire';
+import { durationOf, shareOf } from '../amounts.ts';
 
 export type ClusterSettings = Pick<ClusterEntry, 'subsets' | 'loadBalancing' | 'circuitBreaker' | 'outlierDetection'>;
 export type BalancingPolicy = (typeof loadBalancingPolicies)[number];
@@ -49,12 +49,12 @@ export function balanceSettings({ loadBalancing, subsets }: ClusterSettings): Ba
   const zones = loadBalancing?.zones;
   return {
     policy: loadBalancing?.policy ?? 'least-request',
-    slowStartMs: duration(loadBalancing?.slowStart, 0),
-    panicThreshold: share(loadBalancing?.panicThreshold, 0.5),
+    slowStartMs: durationOf(loadBalancing?.slowStart ?? '0ms'),
+    panicThreshold: shareOf(loadBalancing?.panicThreshold ?? '50%'),
     zones: zones && {
       prefer: zones.prefer ?? true,
       failover: zones.failover ?? [],
-      minHealthy: share(zones.minHealthy, 0.7),
+      minHealthy: shareOf(zones.minHealthy ?? '70%'),
     },
     subsets: subsets ?? {},
   };
@@ -66,7 +66,7 @@ export function breakerBounds({ circuitBreaker: given }: ClusterSettings): Break
     maxPending: given?.maxPending ?? 256,
     maxRequests: given?.maxRequests ?? 1_024,
     maxRetries: given?.maxRetries ?? 64,
-    retryBudget: share(given?.retryBudget, 0.2),
+    retryBudget: shareOf(given?.retryBudget ?? '20%'),
     minRetries: given?.minRetries ?? 3,
   };
 }
@@ -74,7 +74,7 @@ export function breakerBounds({ circuitBreaker: given }: ClusterSettings): Break
 /** `undefined` when no outlier detection is declared. */
 export function outlierBounds({ outlierDetection: given }: ClusterSettings): OutlierBounds | undefined {
   if (!given) return undefined;
-  const baseEjectionMs = duration(given.baseEjection, 30_000);
+  const baseEjectionMs = durationOf(given.baseEjection ?? '30s');
   return {
     consecutive5xx: given.consecutive5xx ?? 5,
     consecutiveGatewayErrors: given.consecutiveGatewayErrors ?? 5,
@@ -83,18 +83,9 @@ export function outlierBounds({ outlierDetection: given }: ClusterSettings): Out
       minRequests: given.successRate.minRequests ?? 100,
       stdevFactor: given.successRate.stdevFactor ?? 1.9,
     },
-    intervalMs: Math.max(1, duration(given.interval, 10_000)),
+    intervalMs: Math.max(1, durationOf(given.interval ?? '10s')),
     baseEjectionMs,
-    maxEjectionMs: Math.max(baseEjectionMs, duration(given.maxEjection, 300_000)),
-    maxEjected: share(given.maxEjected, 0.5),
+    maxEjectionMs: Math.max(baseEjectionMs, durationOf(given.maxEjection ?? '300s')),
+    maxEjected: shareOf(given.maxEjected ?? '50%'),
   };
-}
-
-function duration(text: string | undefined, usual: number): number {
-  return (text === undefined ? undefined : parseDuration(text)) ?? usual;
-}
-
-function share(text: string | undefined, usual: number): number {
-  const percent = text === undefined ? Number.NaN : Number.parseFloat(text);
-  return Number.isNaN(percent) ? usual : percent / 100;
 }
