@@ -8,7 +8,7 @@ import { formatHostPort, type HostPort, parseHostPort } from '#base/host-port';
 import { check } from '#base/schema';
 import { readBlock } from '#policy';
 import type { EdgePort, GatewayConfig, GatewayService, Group } from '#proxy';
-import { validateTraffic } from '#routing';
+import { validateTraffic } from '#routing/tools';
 import type { ClusterResource } from '#wire';
 import { bareAddress, clash, isAnyPort, isLocal } from './addresses.ts';
 import { type CertificatePair, readCertificate } from './certificate-files.ts';

@@ -8,11 +8,14 @@ import { authorityFor } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
 import { forward } from './forward.ts';
+import type { GroupCluster } from './group.ts';
 import { fieldsForApp, fieldsForPeer } from './headers.ts';
 import type { View } from './plane.ts';
 import type { Pool } from './pool.ts';
+import type { Ports } from './ports.ts';
 import { clusterField, type RequestHead, valuesOf } from './request-head.ts';
 import { type Running, send } from './serve.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface Behind {
   /** The port that policies call `ports`, when there is exactly one. */
@@ -23,8 +26,36 @@ export interface Behind {
   send(running: Running, permit: Permit, own: string): Promise<void>;
 }
 
+/** What stands there now, and how it becomes something else. */
+export function createBehind(o: {
+  readonly app: AppAddress | undefined;
+  readonly upstreams: Pick<Upstreams, 'app' | 'pool'>;
+  readonly clusters: EgressOptions['clusters'];
+  readonly group: GroupCluster;
+  readonly ports: Ports;
+}) {
+  const { app, upstreams, clusters, group } = o;
+  const { pool } = upstreams;
+  const outside = behindIsOutside({ clusters, pool });
+  const instances = behindIsGroup({ cluster: () => group.cluster, pool });
+  const given = app && upstreams.app ? behindIsApp(app, upstreams.app) : undefined;
+  const of = ({ behind }: Ports): Behind => given ?? (behind === 'outside' ? outside : behind ? instances : nothing);
+  let now = of(o.ports);
+  return {
+    now: () => now,
+    /** Checks everything and changes nothing; the result puts it in force and cannot fail. Throws what is wrong. */
+    prepare(ports: Ports): () => void {
+      const useGroup = group.prepare(ports.behind === 'outside' ? undefined : ports.behind);
+      return () => {
+        useGroup();
+        now = of(ports);
+      };
+    },
+  };
+}
+
 /** The application beside this proxy. */
-export function behindIsApp(app: AppAddress, pool: Pool): Behind {
+function behindIsApp(app: AppAddress, pool: Pool): Behind {
   const address = formatHostPort(app);
   return {
     port: app.port,
@@ -44,13 +75,13 @@ export function behindIsApp(app: AppAddress, pool: Pool): Behind {
   };
 }
 
-export interface GroupOptions {
+interface GroupOptions {
   readonly cluster: () => Cluster | undefined;
   readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
 }
 
 /** Instances of this proxy's own service. What nobody has taken is tried at another one; anything else is for the caller to repeat. */
-export function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
+function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
   return {
     get port() {
       const ports = new Set(find()?.live.endpoints.map(({ port }) => port));
@@ -81,13 +112,13 @@ export function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
   };
 }
 
-export interface EgressOptions {
+interface EgressOptions {
   readonly clusters: { get(name: string): Cluster | undefined; readonly all: Iterable<Cluster> };
   readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
 }
 
 /** Clusters outside the mesh to which this proxy is the declared way, and no others. */
-export function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
+function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
   /** The one that the proxy before this one has chosen, else the one that has the host: policy decides on whichever it is. */
   const find = (head: RequestHead, own: string, { routes }: View): Cluster | undefined => {
     const isMine = (name: string): boolean => {
@@ -136,7 +167,7 @@ export function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
 }
 
 /** Nothing at all. */
-export const nothingBehind: Behind = {
+const nothing: Behind = {
   port: undefined,
   idOf: () => undefined,
   send: () => Promise.reject(fail('PROXY_NOT_READY')),

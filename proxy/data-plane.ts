@@ -11,7 +11,7 @@ import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiff
 import type { PolicySet, Snapshot, VirtualServiceEntry } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
-import { type Behind, behindIsApp, behindIsGroup, behindIsOutside, nothingBehind } from './behind.ts';
+import { createBehind } from './behind.ts';
 import { createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
@@ -172,22 +172,15 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   });
   const forbids = o.forbids ?? createForbids({ clock });
   const undeclared = createUndeclared({ dns, forbids, openPool: upstreams.openOutside });
-  const byPorts = (ports: Ports): Behind => {
-    if (ports.behind === 'outside') return behindIsOutside({ clusters, pool: upstreams.pool });
-    return ports.behind ? behindIsGroup({ cluster: () => group.cluster, pool: upstreams.pool }) : nothingBehind;
-  };
-  let behind = app && upstreams.app ? behindIsApp(app, upstreams.app) : byPorts(o);
+  const behind = createBehind({ app, upstreams, clusters, group, ports: o });
   const usePorts = async (ports: Ports): Promise<Addresses> => {
-    const useGroup = group.prepare(ports.behind === 'outside' ? undefined : ports.behind);
+    const useBehind = behind.prepare(ports);
     const opened = await listeners.use(ports);
-    useGroup();
-    if (!app) behind = byPorts(ports);
+    useBehind();
     return opened;
   };
   const plane: Plane = {
-    get behind() {
-      return behind;
-    },
+    behind: behind.now,
     instance: o.instance,
     clock,
     limits,

@@ -73,7 +73,7 @@ async function inbound(running: Running): Promise<void> {
   const own = plane.identity();
   const view = plane.view();
   if (!own || !view || !caller) throw fail('PROXY_NOT_READY');
-  const { behind } = plane;
+  const behind = plane.behind();
   record.security = 'mtls';
   const to = behind.idOf(exchange.head, own.id.uri, view);
   if (to === undefined) return denyUnknown(running, view, exchange.head.host);

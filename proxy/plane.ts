@@ -40,7 +40,7 @@ export interface View {
 
 export interface Plane {
   /** Where requests of peers go. */
-  readonly behind: Behind;
+  readonly behind: () => Behind;
   readonly instance: string;
   readonly clock: Clock;
   readonly limits: Limits;
