@@ -5,10 +5,10 @@ import type { Clock } from '#base/clock';
 import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
-import { buildProgram, compileProgram, createTokenVerifier, isQuick, type Program, selfChecked } from '#policy';
-import { compileRoutes, createLiveCluster } from '#routing';
-import { type Identity, parseBundle, type TrustBundle, tlsContext } from '#spiffe';
-import type { PolicySet, Snapshot, VirtualServiceEntry } from '#wire';
+import { buildProgram, compileProgram, isQuick, type Program, selfChecked } from '#policy';
+import { createLiveCluster } from '#routing';
+import { type Identity, type TrustBundle, tlsContext } from '#spiffe';
+import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBehind } from './behind.ts';
@@ -34,9 +34,10 @@ import type { Plane, View } from './plane.ts';
 import type { Addresses, Ports } from './ports.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
-import { createTracer, tracingOf } from './tracing/context.ts';
+import { createTracer } from './tracing/context.ts';
 import { createForbids, createUndeclared } from './undeclared.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
+import { isSameTrust, lostRoot, noBans, viewOf } from './view.ts';
 
 export interface DataPlaneOptions extends Ports {
   /** The application beside this proxy, when there is one. */
@@ -425,40 +426,4 @@ function refusal({ revision }: Snapshot, reason: string, cause?: unknown): Error
 /** Said by the control plane, which has made both texts; without its word only the very same object is the same. */
 function isSamePolicy(one: PolicySet, other: PolicySet): boolean {
   return one === other || (one.digest !== undefined && one.digest === other.digest && one.revision === other.revision);
-}
-
-const noBans = { ids: new Set<string>(), serials: new Set<string>() };
-
-function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, held?: View): View {
-  const bundle = parseBundle(trustDomain, snapshot.bundle);
-  if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
-  const { service, services, clusters = [], virtualServices = [] } = snapshot;
-  const routes = held?.routes ?? compileRoutes({ services, clusters, virtualServices });
-  return {
-    revision: snapshot.revision,
-    bundle,
-    program: program(),
-    tokens: snapshot.policy.issuers && createTokenVerifier(snapshot.policy.issuers),
-    routes,
-    isLimited: routes.virtualHosts.some(({ id, entry }) => id === service && hasLimits(entry)),
-    bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
-    allowsAny: held?.allowsAny ?? snapshot.mesh?.outboundPolicy === 'allow-any',
-    tracing: tracingOf(snapshot.mesh),
-  };
-}
-
-function hasLimits({ http = [] }: VirtualServiceEntry): boolean {
-  return http.some(({ rateLimit, maxBody }) => rateLimit !== undefined || maxBody !== undefined);
-}
-
-const namesOf = ({ roots }: TrustBundle): string[] => roots.map((der) => Buffer.from(der).toString('base64'));
-
-function isSameTrust(one: TrustBundle, other: TrustBundle): boolean {
-  return namesOf(one).sort().join() === namesOf(other).sort().join();
-}
-
-/** Whether a root that connections may have been verified with is trusted no more. */
-function lostRoot(before: TrustBundle, after: TrustBundle): boolean {
-  const still = new Set(namesOf(after));
-  return namesOf(before).some((root) => !still.has(root));
 }
