@@ -23,6 +23,7 @@ export const commands: readonly { readonly name: string; readonly load: () => Pr
   { name: 'status', load: () => import('./commands/status.ts') },
   { name: 'route', load: () => import('./commands/route.ts') },
   { name: 'tap', load: () => import('./commands/tap.ts') },
+  { name: 'analyze', load: () => import('./commands/analyze.ts') },
   { name: 'proxy', load: () => import('./commands/proxy.ts') },
   { name: 'check', load: () => import('./commands/check.ts') },
   { name: 'demo', load: () => import('./commands/demo.ts') },

@@ -8,7 +8,7 @@ interface Node {
   readonly description: string;
   readonly children: readonly Node[];
   readonly options: readonly Option[];
-  /** What its arguments name, in order: `identity`, `kind`, `name` (of the kind before it) or fixed words. */
+  /** What its arguments name, in order: `identity`, `service`, `kind`, `name` (of the kind before it) or fixed words. */
   readonly completes: readonly string[];
 }
 
@@ -28,6 +28,11 @@ const argumentsOf: Readonly<Record<string, readonly string[]>> = {
   'identity ban': ['identity'],
   'identity unban': ['identity'],
   'token create': ['identity'],
+  describe: ['service'],
+  route: ['service'],
+  tap: ['service'],
+  status: ['service'],
+  'proxy dump': ['service'],
   completion: ['bash zsh fish'],
 };
 
