@@ -88,7 +88,12 @@ export interface TunnelAction {
 export interface FaultPlan {
   readonly delay: { readonly ms: number; readonly share: number } | undefined;
   readonly abort:
-    | { readonly status: number; readonly grpcStatus: number | undefined; readonly share: number }
+    | {
+        readonly status: number;
+        /** Instead, for calls of gRPC. */
+        readonly grpcStatus: number | undefined;
+        readonly share: number;
+      }
     | undefined;
 }
 

@@ -50,14 +50,18 @@ export function compileHttpRoute(given: HttpRoute, { virtualService, label, pref
   };
 }
 
+/** What callers are told that do not speak gRPC (google.rpc.Code); 500 for all others. */
+const httpStatusOf: Readonly<Record<number, number>> = {
+  ...{ 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401 },
+};
+
 function compileFault(fault: Fault | undefined): FaultPlan | undefined {
   if (!fault) return undefined;
   const { delay, abort } = fault;
   return {
     delay: delay && { ms: durationOf(delay.fixed), share: (delay.percentage ?? 100) / 100 },
     abort: abort && {
-      // gRPC has its status in the trailers of a 200.
-      status: abort.status ?? 200,
+      status: abort.status ?? httpStatusOf[abort.grpcStatus!] ?? 500,
       grpcStatus: abort.grpcStatus,
       share: (abort.percentage ?? 100) / 100,
     },

@@ -39,7 +39,7 @@ export function checkCluster(
 }
 
 function checkOutside(
-  { tls, plaintext, via, hosts, endpoints }: ClusterResource,
+  { tls, plaintext, via }: ClusterResource,
   { service, known, report }: { readonly service: string; readonly known: Known; readonly report: Report },
 ): void {
   if (known.services?.has(service))
@@ -60,9 +60,6 @@ function checkOutside(
   }
   if (!tls) return;
   checkNoPattern(tls.sni, '/tls/sni', report);
-  const hasName = 'dns' in (endpoints as object) || (hosts ?? []).some((host) => !host.startsWith('*.') && !isIP(host));
-  if (tls.sni === undefined && !hasName)
-    report('/tls', 'there is no name that its certificate must have', 'write sni, or hosts');
   if (tls.caFile !== undefined) report('/tls/caFile', 'a file is read by postern apply, from the file that names it');
   if (tls.ca !== undefined) checkCa(tls.ca, report);
 }

@@ -127,7 +127,7 @@ describe('amounts', () => {
       maxBody: 10 * 2 ** 20,
       timeoutMs: 2_000,
       idleTimeoutMs: 60_000,
-      fault: { delay: { ms: 2_000, share: 0.1 }, abort: { status: 200, grpcStatus: 14, share: 0.005 } },
+      fault: { delay: { ms: 2_000, share: 0.1 }, abort: { status: 503, grpcStatus: 14, share: 0.005 } },
       mirrors: [{ target: { cluster: 'm', subset: undefined }, share: 0.25 }],
     });
   });
