@@ -78,7 +78,7 @@ function policy(effect: 'allow' | 'deny') {
 }
 
 /** The command line's own way to the control plane, in this process. */
-async function adminOf(home: string): Promise<CliContext> {
+export async function adminOf(home: string): Promise<CliContext> {
   const sink = { write: () => true, on: () => undefined };
   const { context, configure } = createContext({ env: {}, stdout: sink, stderr: sink });
   await configure({ home });

@@ -12,6 +12,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),
+  scale: () => import('./scale.ts'),
   'data-plane': () => import('./data-plane.ts'),
   bodies: () => import('./bodies.ts'),
   handshakes: () => import('./handshakes.ts'),

@@ -4,7 +4,6 @@ import type { RecordStore } from '#audit';
 import type { Clock } from '#base/clock';
 import type { Log } from '#base/log';
 import type { Authority } from '#ca';
-import { scopePolicySet } from '#policy';
 import { formatBundle, parseSpiffeId } from '#spiffe';
 import type { Snapshot } from '#wire';
 import { createDumps, type Dumps } from './dumps.ts';
@@ -62,7 +61,6 @@ export function createParts(opened: Opened): Parts {
   const snapshots = createSnapshots({
     policy: () => resources.policy,
     traffic: () => resources.traffic,
-    scope: (set, service, also) => scopePolicySet(set, parseSpiffeId(service), also),
     registry,
     bundle: () => {
       const bundle = authority.bundle();

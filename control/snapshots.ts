@@ -1,8 +1,10 @@
 // What the proxies of a service must hold now: rules scoped to it, the services, clusters and virtual services that its calls can lead to, bans, bundle.
 // One content for each service, made of shared parts; a new revision only when it differs, so that nobody is woken by what does not concern them.
 import { createHash } from 'node:crypto';
+import { createScope, type Scope } from '#policy';
 import type { Traffic } from '#routing';
-import type { PolicySet, Snapshot } from '#wire';
+import { parseSpiffeId } from '#spiffe';
+import type { PolicyRule, PolicySet, Snapshot } from '#wire';
 import { wireVersion } from '#wire';
 import { changeText } from './change.ts';
 import { createEntries, type Entry } from './entries.ts';
@@ -33,8 +35,6 @@ export interface Snapshots {
 export interface SnapshotsOptions {
   readonly policy: () => PolicySet;
   readonly traffic: () => Traffic;
-  /** `also`: services whose calls it decides on as well. */
-  readonly scope: (set: PolicySet, service: string, also: readonly string[]) => PolicySet;
   readonly registry: Pick<Registry, 'endpoints' | 'services'>;
   readonly bundle: () => { readonly text: string; readonly sequence: bigint };
   readonly bans: () => Snapshot['bans'];
@@ -74,13 +74,16 @@ interface Needed {
 const bundlesKept = 8;
 
 export function createSnapshots(options: SnapshotsOptions): Snapshots {
-  const { policy, scope, registry, trustDomain, nextRevision } = options;
+  const { policy, registry, trustDomain, nextRevision } = options;
   const kept = new Map<string, Kept>();
   /** Services whose content may be out of date. */
   const stale = new Set<string>();
   const scoped = new Map<string, Scoped>();
   const needed = new Map<string, Needed>();
+  let scope: Scope | undefined;
+  /** Services with an instance on record; and with them those that resources declare. */
   let enrolled: ReadonlySet<string> | undefined;
+  let known: ReadonlySet<string> = new Set();
   let traffic: TrafficParts | undefined;
   let isTrafficStale = true;
   let shared: { readonly text: string; readonly sequence: bigint } | undefined;
@@ -110,7 +113,8 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
   const scopeOf = (service: string): Scoped => {
     let part = scoped.get(service);
     if (!part) {
-      const set = scope(policy(), service, trafficParts().behind(service));
+      scope ??= createScope(policy());
+      const set = scope(parseSpiffeId(service), trafficParts().behind(service));
       part = { policy: policyText(set), reach: reachOf(set, service) };
       scoped.set(service, part);
     }
@@ -120,13 +124,16 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     let needs = needed.get(service);
     if (!needs) {
       const parts = trafficParts();
-      enrolled ??= new Set(registry.services());
-      const callable = expandReach(scopeOf(service).reach, new Set([...enrolled, ...parts.ids]));
+      if (!enrolled) {
+        enrolled = new Set(registry.services());
+        known = new Set([...enrolled, ...parts.ids]);
+      }
+      const callable = expandReach(scopeOf(service).reach, known);
       const more = parts.needs({ own: service, callable: new Set(callable) });
       const isOutside = (id: string): boolean => parts.isOutside(id) && !enrolled!.has(id);
-      const known = unambiguous(callable, enrolled).filter((id) => !isOutside(id));
+      const inside = unambiguous(callable, enrolled).filter((id) => !isOutside(id));
       needs = {
-        ids: [...new Set([...known, ...more.throughIds, ...more.bareIds])].sort(),
+        ids: [...new Set([...inside, ...more.throughIds, ...more.bareIds])].sort(),
         bare: new Set(more.bareIds),
         clusters: more.clusters,
         virtualServices: more.virtualServices,
@@ -180,6 +187,7 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     changed(what) {
       if (what === 'resources') {
         scoped.clear();
+        scope = undefined;
         isTrafficStale = true;
         forgetKnown();
       } else if (what === 'bundle' || what === 'bans') {
@@ -200,11 +208,23 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
 
 function policyText({ rules, groups, issuers, models }: PolicySet): string {
   const text = [
-    `"rules":${JSON.stringify(rules)},"groups":${JSON.stringify(groups)}`,
+    `"rules":[${rules.map(ruleText).join()}],"groups":${JSON.stringify(groups)}`,
     ...(issuers ? [`"issuers":${JSON.stringify(issuers)}`] : []),
     ...(models ? [`"models":${JSON.stringify(models)}`] : []),
   ].join();
   return `${text},"digest":"${createHash('sha256').update(text).digest('base64url')}"`;
+}
+
+const ruleTexts = new WeakMap<PolicyRule, string>();
+
+/** Many services have the same rules. */
+function ruleText(rule: PolicyRule): string {
+  let text = ruleTexts.get(rule);
+  if (text === undefined) {
+    text = JSON.stringify(rule);
+    ruleTexts.set(rule, text);
+  }
+  return text;
 }
 
 type Whole = { service: string; revision: number; policyRevision: number; parts: Parts };

@@ -76,7 +76,7 @@ function familyOf(pid: number): number[] {
 const ticksPerSecond = 100;
 
 /** Fields 14 and 15 of /proc/PID/stat (proc(5)), after the name, which may hold anything. */
-function cpuMicrosOf(pid: number): number {
+export function cpuMicrosOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return ((Number(fields[11]) + Number(fields[12])) * 1_000_000) / ticksPerSecond;

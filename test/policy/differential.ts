@@ -2,7 +2,7 @@
 //   node test/policy/differential.ts 1000000
 import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
-import { compileProgram, explain, type Question, scopePolicySet } from '#policy';
+import { compileProgram, createScope, explain, type Question } from '#policy';
 import { createCasbin } from '#policy/casbin';
 import { parseSpiffeId } from '#spiffe';
 import type { PolicyRule, PolicySet } from '#wire';
@@ -202,7 +202,7 @@ export async function compare({ count, seed }: { count: number; seed: number }):
 function scoped(set: PolicySet, question: Question): Record<string, string> {
   const at = (id: string): string | undefined =>
     /^spiffe:\/\/[^/]+\/./.test(id) && !id.endsWith('/')
-      ? compileProgram(scopePolicySet(set, parseSpiffeId(id))).decide(question).effect
+      ? compileProgram(createScope(set)(parseSpiffeId(id))).decide(question).effect
       : undefined;
   const answers = { outbound: at(question.from), inbound: at(question.to) };
   return Object.fromEntries(Object.entries(answers).flatMap(([name, answer]) => (answer ? [[name, answer]] : [])));

@@ -1,6 +1,6 @@
 // Why a decision is what it is, in words.
 import { expect, test } from 'vitest';
-import { explain, scopePolicySet } from '#policy';
+import { createScope, explain } from '#policy';
 import { parseSpiffeId } from '#spiffe';
 import { ask, idOf, rawRule, setOf } from '../helpers/policy.ts';
 
@@ -72,7 +72,7 @@ test('a scoped set has the rules that a service needs as callee or as caller, an
     rawRule({ id: 'other', effect: 'allow', to: to('ledger'), from: ['group:unneeded', idOf('web2'), idOf('web/x')] }),
   ];
   const groups = { ops: to('console'), front: to('web'), unneeded: to('y') };
-  const scoped = scopePolicySet({ revision: 5, rules, groups }, parseSpiffeId(idOf('web')));
+  const scoped = createScope({ revision: 5, rules, groups })(parseSpiffeId(idOf('web')));
   expect(scoped.rules.map(({ id }) => id)).toEqual([
     'callee',
     'caller',
@@ -81,6 +81,6 @@ test('a scoped set has the rules that a service needs as callee or as caller, an
     'anyone',
     'callee-by-prefix',
   ]);
-  expect(Object.keys(scoped.groups)).toEqual(['ops', 'front']);
+  expect(Object.keys(scoped.groups)).toEqual(['front', 'ops']);
   expect(scoped.revision).toBe(5);
 });
