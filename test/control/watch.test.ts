@@ -225,7 +225,7 @@ describe('a stream', () => {
     unread.write(
       `POST /v1/proxy/watch HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     );
-    await expect.poll(() => unread.bytesRead).toBeGreaterThan(0);
+    await expect.poll(() => unread.bytesRead, { timeout: 25_000 }).toBeGreaterThan(0);
     const whole = JSON.stringify(await watch(checkout).snapshot()).length;
     let taken = 0;
     unread.on('data', (bytes: Buffer) => {
