@@ -49,6 +49,8 @@ export async function shiftTraffic(
   const writes = await orders.call('POST', 'http://payments/charges');
   stage.claim('writes stay with version 1', writes.status === 200 && !isFromCanary(writes.body));
 
+  await stage.postern('route', 'orders', url);
+
   stage.chapter('An instance that fails is left out');
   await apply(stage, folder, 'routes', both);
   await until(
