@@ -10,7 +10,7 @@ export interface Answer {
 }
 
 export interface Caller {
-  call(method: string, url: string): Promise<Answer>;
+  call(method: string, url: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   /** Opens a response that does not end by itself. */
   follow(url: string): Promise<Followed>;
   close(): void;
@@ -25,16 +25,16 @@ export interface Followed {
 
 export function createCaller(to: { readonly host: string; readonly port: number }): Caller {
   const agent = new Agent({ keepAlive: true, maxSockets: 2 });
-  const open = (method: string, url: string): Promise<IncomingMessage> =>
+  const open = (method: string, url: string, more: Readonly<Record<string, string>> = {}): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
-      const headers = { host: new URL(url).host };
+      const headers = { host: new URL(url).host, ...more };
       request({ ...to, agent, method, path: url, headers, timeout: 10_000 }, resolve)
         .on('error', reject)
         .end();
     });
   return {
-    async call(method, url) {
-      const answer = await open(method, url);
+    async call(method, url, headers) {
+      const answer = await open(method, url, headers);
       const connection = answer.socket.localPort ?? 0;
       let body = '';
       for await (const chunk of answer.setEncoding('utf8')) body += chunk;

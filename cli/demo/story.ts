@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseHostPort } from '#base/host-port';
 import { type Caller, createCaller } from './client.ts';
+import { openGateway } from './gateway.ts';
 import type { Stage } from './stage.ts';
 import { apply, joinMesh, until } from './steps.ts';
 import { shiftTraffic } from './traffic.ts';
@@ -61,6 +62,7 @@ export async function tellStory(stage: Stage, folder: string): Promise<Cast> {
     await rotateUnderLoad(stage, { web });
     await banCutsConnection(stage, { orders });
     await shiftTraffic(stage, { folder, orders });
+    await openGateway(stage, { folder, orders });
     await readTheLog(stage);
   } finally {
     orders.close();
