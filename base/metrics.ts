@@ -1,5 +1,5 @@
 // Numbers for Prometheus. The hot path bumps a plain number; text is made only when somebody scrapes (exposition format 0.0.4).
-// Label sets are bounded: past the limit a family counts under `other` labels rather than growing.
+// Label sets are bounded: past the limit a family counts under `other` labels rather than growing, and how often it did is a number too.
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -16,13 +16,26 @@ export interface FamilyOptions {
   readonly name: string;
   readonly help: string;
   readonly labels?: readonly string[];
+  /** Label sets of their own; 1 000 by default. */
+  readonly most?: number;
 }
+
+/** Label values in the declared order, and the number. */
+export type Observed = readonly [labels: readonly string[], value: number];
 
 export interface Metrics {
   /** A counter family; the returned function finds or makes the child for these label values, in the declared order. */
   counter(family: FamilyOptions): (...values: string[]) => Counter;
   gauge(family: FamilyOptions & { readonly read?: () => number }): (...values: string[]) => Counter;
   histogram(family: FamilyOptions & { readonly buckets: readonly number[] }): (...values: string[]) => Histogram;
+  /** A family whose numbers are kept elsewhere and asked for when text is made. `isWhole`: true of the process, whatever a further thread says. */
+  observed(
+    family: FamilyOptions & {
+      readonly type: 'counter' | 'gauge';
+      readonly read: () => Iterable<Observed>;
+      readonly isWhole?: boolean;
+    },
+  ): void;
   /** The names and help of every family, for the reference documentation. */
   families(): readonly { name: string; type: string; help: string; labels: readonly string[] }[];
   /** Every value there is, to be added to those of another thread. */
@@ -53,10 +66,17 @@ interface Family {
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly labels: readonly string[];
+  readonly isWhole?: boolean;
   values(): [line: string, value: number][];
 }
 
-const mostChildren = 1_000;
+const defaultMost = 1_000;
+/** Made when it is needed. */
+const overflow = {
+  name: 'postern_metrics_overflow_total',
+  help: 'How often a family had no room for one more label set and counted it under other.',
+  labels: ['metric'],
+};
 
 export function createMetrics(): Metrics {
   const families = new Map<string, Family>();
@@ -65,11 +85,17 @@ export function createMetrics(): Metrics {
     if (families.has(family.name)) throw new TypeError(`metric ${family.name} is declared twice`);
     families.set(family.name, family);
   };
+  let overflows: ((...values: string[]) => Counter) | undefined;
+  const onOther = (name: string): void => {
+    if (name === overflow.name) return;
+    overflows ??= plain('counter', overflow);
+    overflows(name).value++;
+  };
   const plain = (
     type: 'counter' | 'gauge',
-    { name, help, labels = [], read }: FamilyOptions & { read?: () => number },
+    { name, help, labels = [], most, read }: FamilyOptions & { read?: () => number },
   ) => {
-    const { children, child } = childrenOf<Counter>(labels, () => ({ value: 0 }));
+    const { children, child } = childrenOf<Counter>({ name, labels, most, onOther }, () => ({ value: 0 }));
     if (labels.length === 0 && !read) child();
     const values = (): [string, number][] =>
       read ? [[name, read()]] : [...children].map(([key, { value }]) => [`${name}${key}`, value]);
@@ -86,16 +112,32 @@ export function createMetrics(): Metrics {
   return {
     counter: (family) => plain('counter', family),
     gauge: (family) => plain('gauge', family),
-    histogram({ name, help, labels = [], buckets }) {
-      const { children, child } = childrenOf(labels, () => createBuckets(buckets));
+    histogram({ name, help, labels = [], most, buckets }) {
+      const { children, child } = childrenOf({ name, labels, most, onOther }, () => createBuckets(buckets));
       const values = () => [...children].flatMap(([key, histogram]) => histogram.values(name, key));
       add({ name, type: 'histogram', help, labels, values });
       return child;
     },
+    observed({ name, type, help, labels = [], most = defaultMost, read, isWhole = false }) {
+      const other = labels.map(() => 'other');
+      const values = (): [string, number][] => {
+        const lines = new Map<string, number>();
+        for (const [given, value] of read()) {
+          const isRoom = lines.size < most;
+          if (!isRoom) onOther(name);
+          const line = `${name}${labelText(labels, isRoom ? given : other)}`;
+          lines.set(line, (lines.get(line) ?? 0) + value);
+        }
+        return [...lines];
+      };
+      add({ name, type, help, labels, isWhole, values });
+    },
     families: () => [...families.values()].map(({ name, type, help, labels }) => ({ name, type, help, labels })),
     samples: () =>
       Object.fromEntries(
-        [...families.values()].map(({ name, type, values }) => [name, { type, lines: Object.fromEntries(values()) }]),
+        [...families.values()]
+          .filter(({ isWhole }) => !isWhole)
+          .map(({ name, type, values }) => [name, { type, lines: Object.fromEntries(values()) }]),
       ),
     include(samples) {
       others = samples;
@@ -151,13 +193,18 @@ function addLines(one: Readonly<Record<string, number>>, other: Readonly<Record<
   return sum;
 }
 
-function childrenOf<T>(labels: readonly string[], make: () => T) {
+function childrenOf<T>(
+  o: { name: string; labels: readonly string[]; most: number | undefined; onOther: (name: string) => void },
+  make: () => T,
+) {
+  const { labels, most = defaultMost } = o;
   const children = new Map<string, T>();
   const child = (...values: string[]): T => {
     let key = labelText(labels, values);
     let found = children.get(key);
     if (found) return found;
-    if (children.size >= mostChildren) {
+    if (children.size >= most) {
+      o.onOther(o.name);
       key = labelText(
         labels,
         labels.map(() => 'other'),

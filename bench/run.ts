@@ -9,6 +9,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   policy: () => import('./policy.ts'),
   routing: () => import('./routing.ts'),
   balance: () => import('./balance.ts'),
+  observability: () => import('./observability.ts'),
   audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),

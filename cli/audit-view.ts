@@ -28,13 +28,24 @@ const tones: Readonly<Record<string, Tone>> = {
   failed: 'warn',
 };
 
-/** A record as the cells of `recordColumns`; `trustDomain` is left out of names. */
-export function recordRow(record: DecisionRecord, trustDomain: string): Cell[] {
+/** What `--wide` shows beside them, between the rule and the id. */
+export const wideColumns = ['ROUTE', 'CLUSTER', 'ENDPOINT', 'TRIES', 'MS', 'TRACE'] as const;
+
+export const columnsOf = (isWide: boolean): readonly string[] =>
+  isWide ? [...recordColumns.slice(0, -1), ...wideColumns, 'ID'] : recordColumns;
+
+/** A record as the cells of `columnsOf`; `trustDomain` is left out of names. */
+export function recordRow(record: DecisionRecord, trustDomain: string, isWide = false): Cell[] {
   const name = (id: string | undefined): string => shortName(id, trustDomain);
   const decided = { text: record.decision, tone: tones[record.decision] ?? 'dim' } as const;
   const hop = `${name(record.peer)} → ${name(record.to)}`;
   const words = [record.time, record.hop, hop, record.method, record.path, decided, record.status];
-  return [...words, ruleOf(record), record.id];
+  return [...words, ruleOf(record), ...(isWide ? wayOf(record) : []), record.id];
+}
+
+function wayOf({ virtualService, route, cluster, endpoint, tries, ms, traceId, fault }: DecisionRecord): Cell[] {
+  const way = virtualService === undefined ? '-' : `${virtualService}#${route ?? '?'}`;
+  return [fault ? `${way} (${fault})` : way, cluster, endpoint, tries ?? (endpoint ? 1 : 0), ms.toFixed(1), traceId];
 }
 
 /** What decided: the rule, or the reason when no rule did. */
@@ -91,7 +102,7 @@ export function fieldTable(value: object): Table {
 
 /** One line for a stream, in the order of the columns. */
 export function streamLine(cells: readonly Cell[], paint: (tone: Tone, text: string) => string): string {
-  const widths = [24, 8, 24, 6, 24, 5, 6];
+  const widths = [24, 8, 24, 6, 24, 5, 6, 24, 18, 18, 21, 5, 6, 32];
   const shown = cells.map((cell, index) => {
     const { text, tone } = typeof cell === 'object' ? cell : { text: String(cell ?? '-'), tone: undefined };
     const flat = cleanLine(text) || '-';

@@ -1,11 +1,16 @@
 // The numbers of the data plane. Labels come from closed sets (hops, decisions, status classes, error codes), never from what a peer sends.
 import type { Counter, Histogram, Metrics } from '#base/metrics';
+import { type ClusterMetrics, createClusterMetrics } from './cluster-metrics.ts';
+import type { Clusters } from './clusters.ts';
+import type { RecordDraft } from './exchange-record.ts';
+import { createTrafficMetrics } from './traffic-metrics.ts';
+import type { KnownNames } from './traffic-way.ts';
 
 export type Hop = 'inbound' | 'outbound';
 
 export interface DataPlaneMetrics {
   /** One finished exchange. */
-  exchange(o: { hop: Hop; decision: string; status: number | undefined; ms: number }): void;
+  exchange(record: RecordDraft): void;
   denial(hop: Hop, reason: string): void;
   connection(listener: Hop): void;
   refused(reason: string): void;
@@ -15,9 +20,12 @@ export interface DataPlaneMetrics {
   connectFailed(code: string): void;
   /** The other end of an HTTP/2 connection broke the protocol or a bound. */
   linkFault(side: 'inbound' | 'outbound' | 'upstream', code: string): void;
-  retried(hop: Hop): void;
   /** A request to a host that nothing declares was passed on. */
   outsidePolicy(): void;
+  /** `cluster`: by the rules of a route. */
+  retried(hop: Hop, cluster?: string): void;
+  /** An endpoint is left out from now on, or for another reason, or no more. */
+  ejected: ClusterMetrics['ejected'];
   cut(reason: string): void;
   /** One decision was asked of casbin too. */
   selfCheck(outcome: 'same' | 'different'): void;
@@ -28,6 +36,7 @@ const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 export function createDataPlaneMetrics(
   metrics: Metrics,
   open: { readonly inbound: () => number; readonly outbound: () => number; readonly upstream: () => number },
+  shown: { readonly names: () => KnownNames | undefined; readonly clusters: () => Clusters },
 ): DataPlaneMetrics {
   const requests = metrics.counter({
     name: 'postern_requests_total',
@@ -97,15 +106,19 @@ export function createDataPlaneMetrics(
   for (const [name, read] of Object.entries(open)) {
     metrics.gauge({ name: `postern_connections_open_${name}`, help: `Open ${name} connections.`, read });
   }
+  const traffic = createTrafficMetrics(metrics, shown.names);
+  const ofClusters = createClusterMetrics(metrics, shown.clusters);
   const requestChild = remember(requests);
   const durationOf: Readonly<Record<Hop, Histogram>> = {
     inbound: durations('inbound'),
     outbound: durations('outbound'),
   };
   return {
-    exchange({ hop, decision, status, ms }) {
+    exchange(record) {
+      const { hop, decision, status, ms } = record;
       requestChild(hop, decision, classOf(status)).value++;
       durationOf[hop].observe(ms / 1_000);
+      traffic(record);
     },
     denial: (hop, reason) => void denials(hop, reason).value++,
     connection: (listener) => void connections(listener).value++,
@@ -115,8 +128,12 @@ export function createDataPlaneMetrics(
     recordSuppressed: () => void suppressed.value++,
     linkFault: (side, code) => void linkFaults(side, code).value++,
     connectFailed: (code) => void connectFailures(code).value++,
-    retried: (hop) => void retries(hop).value++,
     outsidePolicy: () => void outside.value++,
+    retried(hop, cluster) {
+      retries(hop).value++;
+      if (cluster !== undefined) ofClusters.retried(cluster);
+    },
+    ejected: ofClusters.ejected,
     cut: (reason) => void cuts(reason).value++,
     selfCheck: (outcome) => void selfChecks(outcome).value++,
   };

@@ -115,11 +115,15 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       if (reason === 'overload') metrics.limit('process-bytes');
     },
   });
-  const metrics = createDataPlaneMetrics(o.metrics, {
-    inbound: () => live.count('inbound'),
-    outbound: () => live.count('outbound'),
-    upstream: () => live.count('upstream'),
-  });
+  const metrics = createDataPlaneMetrics(
+    o.metrics,
+    {
+      inbound: () => live.count('inbound'),
+      outbound: () => live.count('outbound'),
+      upstream: () => live.count('upstream'),
+    },
+    { names: () => view?.names, clusters: () => clusters },
+  );
   const nextId = createIds({ random: o.random, now: clock.now() });
   const tracer = createTracer();
   const turn = createTurn();
@@ -154,7 +158,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       },
     });
   const shared = {
-    createLive: ({ name }: { name: string }) => createLiveCluster({ name, monotonic, random: o.random, zone: o.zone }),
+    createLive: ({ name }: { name: string }) =>
+      createLiveCluster({
+        ...{ name, monotonic, random: o.random, zone: o.zone },
+        onEjection: (ejection) => metrics.ejected(name, ejection),
+      }),
     onChange: upstreams.changed,
     clock,
     random: o.random,

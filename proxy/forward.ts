@@ -188,7 +188,7 @@ class Tries {
     }
     this.#retries++;
     if (retries.anotherEndpoint && outcome.kind !== 'connect-failed') this.#isOneLeft(endpoint);
-    heard.plane.metrics.retried(heard.hop);
+    heard.plane.metrics.retried(heard.hop, cluster.name);
     return true;
   }
 

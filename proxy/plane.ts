@@ -18,6 +18,7 @@ import type { RateLimits } from './rate-limits.ts';
 import type { FieldList } from './request-head.ts';
 import type { Places } from './shares.ts';
 import type { Trace, Tracing } from './tracing/context.ts';
+import type { KnownNames } from './traffic-way.ts';
 import type { Undeclared } from './undeclared.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -36,6 +37,8 @@ export interface View {
   readonly allowsAny: boolean;
   /** Present when this mesh traces. */
   readonly tracing: Tracing | undefined;
+  /** What metrics may say. */
+  readonly names: KnownNames;
 }
 
 export interface Plane {

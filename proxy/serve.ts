@@ -88,7 +88,7 @@ export function refuseInvalid(heard: Heard, fault: PosternError, downstream: Dow
   downstream.end([]);
   record.status = head.status;
   record.bytesOut = body.length;
-  plane.metrics.exchange({ hop, decision: record.decision, status: head.status, ms: 0 });
+  plane.metrics.exchange(record);
   plane.metrics.record();
   plane.record(record);
 }
@@ -244,10 +244,10 @@ function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | un
   });
 }
 
-function close({ plane, hop }: Heard, exchange: Exchange, record: OpenRecord): void {
+function close({ plane }: Heard, exchange: Exchange, record: OpenRecord): void {
   const ms = plane.clock.monotonic() - exchange.startedAt;
   noteEnd(record, exchange, ms);
-  plane.metrics.exchange({ hop, decision: record.decision, status: exchange.status, ms });
+  plane.metrics.exchange(record);
   plane.metrics.record();
   plane.record(record);
 }

@@ -5,6 +5,7 @@ import { parseBundle, type TrustBundle } from '#spiffe';
 import type { Snapshot, VirtualServiceEntry } from '#wire';
 import type { View } from './plane.ts';
 import { tracingOf } from './tracing/context.ts';
+import { knownNames } from './traffic-way.ts';
 
 export const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
@@ -26,6 +27,7 @@ export function viewOf(snapshot: Snapshot, trustDomain: string, program: () => P
     bans: { ids: new Set(snapshot.bans.ids), serials: new Set(snapshot.bans.serials) },
     allowsAny: held?.allowsAny ?? snapshot.mesh?.outboundPolicy === 'allow-any',
     tracing: tracingOf(snapshot.mesh),
+    names: knownNames({ routes, trustDomain, istioNames: snapshot.mesh?.metrics?.istioNames === true }),
   };
 }
 

@@ -74,7 +74,12 @@ export interface LiveClusterOptions {
   /** The zone of this proxy. */
   readonly zone: string | undefined;
   /** An endpoint is left out, or back. */
-  readonly onEjection?: (o: { readonly address: string; readonly why: string | undefined }) => void;
+  readonly onEjection?: (o: {
+    readonly address: string;
+    readonly why: string | undefined;
+    /** What was said of it last. */
+    readonly before: string | undefined;
+  }) => void;
 }
 
 /** While many endpoints fail one after the other, all of them are looked at once in a while and not each time. */
@@ -99,8 +104,9 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
   const announce = (member: Member, now: number): void => {
     const why = member.leftOutWhy(now);
     if (why === member.announced) return;
+    const before = member.announced;
     member.announced = why;
-    o.onEjection?.({ address: member.address, why });
+    o.onEjection?.({ address: member.address, why, before });
   };
   /** A member that changed is looked at by itself; lists are made again for the next request, of many members only after a while. */
   const changed = (member: Member, now: number): void => {

@@ -4,10 +4,10 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { TallyRow } from '#audit';
 import type { ControlEvent, DecisionRecord, EventReply, RecordQuery, RecordReply } from '#wire';
 import {
+  columnsOf,
   eventColumns,
   eventRow,
   fieldTable,
-  recordColumns,
   recordRow,
   streamLine,
   tallyColumns,
@@ -38,6 +38,7 @@ interface AuditOptions {
   readonly limit?: number;
   readonly top?: 'denied-pairs' | 'rules' | 'hours';
   readonly events?: boolean;
+  readonly wide?: boolean;
 }
 
 export function register(program: Command, context: CliContext): void {
@@ -84,7 +85,8 @@ function addRange(command: Command): Command {
 function addFilters(command: Command): Command {
   return addDecisionFilters(command)
     .option('--events', "the control plane's own events instead: enrolments, bans, changes, admin actions")
-    .option('--action <ACTION>', 'with --events: which kind, such as enrol, apply, ban');
+    .option('--action <ACTION>', 'with --events: which kind, such as enrol, apply, ban')
+    .option('--wide', 'also where the route led: route, cluster, endpoint, tries, milliseconds, trace');
 }
 
 function addDecisionFilters(command: Command): Command {
@@ -141,8 +143,8 @@ async function queryRecords(context: CliContext, options: AuditOptions): Promise
     const [only] = records;
     if (options.id !== undefined && only && records.length === 1) return output.data(reply, fieldTable(only));
     output.data(reply, {
-      columns: recordColumns,
-      rows: records.map((record) => recordRow(record, api.trustDomain)),
+      columns: columnsOf(options.wide === true),
+      rows: records.map((record) => recordRow(record, api.trustDomain, options.wide)),
       empty: 'no decision matches',
     });
     if (reply.more && output.format === 'table') output.hint('older ones match too: raise --limit, or narrow the time');
@@ -177,7 +179,7 @@ async function tailRecords(context: CliContext, options: AuditOptions): Promise<
     for await (const line of api.stream({ method: 'GET', path, signal: context.stopSignal() })) {
       // Other lines keep the stream alive.
       if (!isRecord(line) || !matchesRecord(query, line)) continue;
-      output.item(line, streamLine(recordRow(line, api.trustDomain), output.paint));
+      output.item(line, streamLine(recordRow(line, api.trustDomain, options.wide), output.paint));
     }
   });
 }
@@ -211,7 +213,7 @@ async function fetchEvents(api: Api, query: RecordQuery): Promise<EventReply> {
 
 /** The options as the API takes them: times in epoch milliseconds, services as SPIFFE IDs. Throws `CLI_USAGE`. */
 export function queryOf(options: AuditOptions, o: { readonly now: number; readonly trustDomain: string }): RecordQuery {
-  const { since, until, peer, service, events, ...rest } = options;
+  const { since, until, peer, service, events, wide: _, ...rest } = options;
   const query = {
     ...rest,
     ...(since === undefined ? {} : { since: timeOf(since, '--since', o.now) }),
@@ -240,8 +242,8 @@ function parseLimit(text: string): number {
   return limit;
 }
 
-function refuseRecordFilters({ decision, rule, path, hop, id, cluster, trace }: AuditOptions): void {
-  const wrong = Object.entries({ decision, rule, path, hop, id, cluster, trace }).find(
+function refuseRecordFilters({ decision, rule, path, hop, id, cluster, trace, wide }: AuditOptions): void {
+  const wrong = Object.entries({ decision, rule, path, hop, id, cluster, trace, wide }).find(
     ([, value]) => value !== undefined,
   );
   refuse(wrong !== undefined, `--${wrong?.[0]} is about decisions and does not go with --events`);

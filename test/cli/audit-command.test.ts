@@ -97,6 +97,7 @@ describe('what is asked', () => {
     ['query --peer spiffe://other.org/x', { peer: 'spiffe://other.org/x' }],
     ['query --peer shop/*', { peer: 'spiffe://example.org/shop/*' }],
     ['query --peer *', { peer: '*' }],
+    ['query --cluster payments/v2 --trace abc --wide', { cluster: 'payments/v2', trace: 'abc' }],
     [
       'query --decision deny --rule p/r --path /a* --hop inbound --reason default-deny --id x --limit 5',
       { decision: 'deny', rule: 'p/r', path: '/a*', hop: 'inbound', reason: 'default-deny', id: 'x', limit: '5' },
@@ -117,6 +118,8 @@ describe('what is asked', () => {
     ['query --since yesterday', 'not a time'],
     ['query --since 1h --until 2h', 'later than'],
     ['query --events --decision deny', 'does not go with --events'],
+    ['query --events --wide', 'does not go with --events'],
+    ['query --top rules --wide', 'does not go with --top'],
     ['query --action enrol', 'goes with --events'],
     ['query --limit 0', '1 to 10000'],
     ['query --decision maybe', 'choices'],
@@ -138,6 +141,18 @@ describe('how it reads', () => {
     expect(refused).toMatch(/d-denied$/);
     expect(lost).toContain('5 records lost from 3 (AUDIT_QUEUE_FULL)');
     expect(err).toContain('postern audit query --id d-denied -o json');
+  });
+
+  test('--wide also shows where the route led, in query and tail alike', async () => {
+    const routed = sentRecord(1, {
+      ...{ virtualService: 'payments', route: 'beta', cluster: 'payments/v2', endpoint: '10.0.0.1:15008', tries: 3 },
+      ...{ fault: 'delay', ms: 12.34, traceId: 'a'.repeat(32) },
+    });
+    const shown = ['payments#beta (delay)', 'payments/v2', '10.0.0.1:15008', '3', '12.3', 'a'.repeat(32)];
+    const query = await run('query --wide', { records: [routed, denied] });
+    const tail = await run('tail --wide', { stream: [routed] });
+    for (const word of shown) for (const { out } of [query, tail]) expect(out).toContain(word);
+    expect((await run('query', { records: [routed] })).out).not.toContain('payments/v2');
   });
 
   test('JSON is the records as they were kept', async () => {

@@ -18,7 +18,8 @@ export async function metricsPage(): Promise<string> {
   return `# Metrics
 
 Prometheus text (exposition format 0.0.4) at \`/metrics\`. A sidecar answers on its \`--metrics\` address to anybody who reaches it; the control plane only to callers with a certificate of the mesh.
-Names and labels are public: additions are free, renames are breaking. A family with more than 1 000 label sets counts the rest under \`other\`.
+Names and labels are public: additions are free, renames are breaking. Label values are names of configuration, verified identities and words of closed sets, never what a peer sends. A family with more than 1 000 label sets
+(\`postern_http_requests_total\`: 4 000) counts the rest under \`other\`, and how often it did in \`postern_metrics_overflow_total{metric}\`. How they are used, and Istio's names for them: [observability](observability.md).
 
 Made by \`npm run docs\`; a test compares with what both processes expose.
 
