@@ -1,7 +1,8 @@
 // Clusters at work: one live cluster for each that configuration names, with its endpoints kept current. Everything new is checked before anything is
 // changed; what is known of a cluster and of endpoints that stay is kept over every change.
 import type { Clock } from '#base/clock';
-import type { ClusterSettings, Endpoint, LiveCluster, LiveClusterOptions, RoutedCluster } from '#routing';
+import type { ClusterSettings, ClusterState, Endpoint, LiveCluster, LiveClusterOptions, RoutedCluster } from '#routing';
+import type { ClusterEntry, ServiceEntry } from '#wire';
 import { type ClusterLink, linkOf } from './cluster-link.ts';
 import { endpointsOf } from './discovery/declared.ts';
 import type { Dns } from './discovery/dns.ts';
@@ -27,7 +28,19 @@ export interface Clusters {
   readonly all: Iterable<Cluster>;
   /** Checks everything and changes nothing; the result puts it in force and cannot fail. Throws what is wrong. */
   prepare(o: { readonly clusters: ReadonlyMap<string, RoutedCluster>; readonly own: string }): () => void;
+  /** For people. */
+  describe(): readonly ClusterDescription[];
   close(): void;
+}
+
+export interface ClusterDescription extends ClusterState {
+  readonly name: string;
+  readonly id: string;
+  readonly link: ClusterLink;
+  /** Why the last question for its endpoints had no good answer. */
+  readonly unresolved: string | undefined;
+  /** Why endpoints are unhealthy, by address. */
+  readonly failing: Readonly<Record<string, string>>;
 }
 
 export interface ClustersOptions {
@@ -65,9 +78,20 @@ interface Held {
   levels: Levels;
   check: HealthCheck | undefined;
   checker: Checker | undefined;
+  unresolved: string | undefined;
+  readonly failing: Map<string, string>;
+  source: Source;
+}
+
+/** What a cluster was made from: the very same objects make the very same cluster. */
+interface Source {
+  readonly entry: ClusterEntry | undefined;
+  readonly service: ServiceEntry | undefined;
+  readonly own: string;
 }
 
 interface Prepared {
+  readonly source: Source;
   readonly routed: RoutedCluster;
   readonly link: ClusterLink;
   readonly endpoints: readonly Endpoint[] | DnsQuestion;
@@ -77,7 +101,7 @@ interface Prepared {
 export function createClusters(o: ClustersOptions): Clusters {
   const held = new Map<string, Held>();
 
-  const putInForce = ({ routed, link, endpoints, check }: Prepared): void => {
+  const putInForce = ({ routed, link, endpoints, check, source }: Prepared): void => {
     const { name, id, entry: settings = {} } = routed;
     let cluster = held.get(name);
     if (!cluster) {
@@ -94,12 +118,16 @@ export function createClusters(o: ClustersOptions): Clusters {
         levels: [],
         check: undefined,
         checker: undefined,
+        unresolved: undefined,
+        failing: new Map(),
+        source,
       };
       held.set(name, cluster);
     }
     cluster.id = id;
     cluster.settings = settings;
     cluster.check = check;
+    cluster.source = source;
     if (!isSame(cluster.link, link)) cluster.link = link;
     if ('type' in endpoints) return ask(cluster, endpoints);
     stopAsking(cluster);
@@ -111,6 +139,8 @@ export function createClusters(o: ClustersOptions): Clusters {
     if (check && link.kind === 'external') {
       cluster.checker ??= o.createChecker(({ address, reason }) => {
         o.onHealth({ cluster: cluster.name, address, reason });
+        if (reason === undefined) cluster.failing.delete(address);
+        else cluster.failing.set(address, reason);
         choose(cluster);
       });
       cluster.checker.use({ check, link, endpoints: levels.flat() });
@@ -118,6 +148,8 @@ export function createClusters(o: ClustersOptions): Clusters {
       cluster.checker?.close();
       cluster.checker = undefined;
     }
+    for (const address of cluster.failing.keys())
+      if (cluster.checker?.isHealthy(address) !== false) cluster.failing.delete(address);
     choose(cluster);
   };
   /** The first level of which any endpoint is healthy; the first one when none is. */
@@ -142,7 +174,10 @@ export function createClusters(o: ClustersOptions): Clusters {
       clock,
       random,
       onLevels: (levels) => use(cluster, levels),
-      onAnswer: (reason) => o.onDnsAnswer({ cluster: cluster.name, reason }),
+      onAnswer(reason) {
+        cluster.unresolved = reason;
+        o.onDnsAnswer({ cluster: cluster.name, reason });
+      },
     });
     cluster.watch = { question, dns };
     const warming = dns.asked.then(() => {
@@ -154,6 +189,7 @@ export function createClusters(o: ClustersOptions): Clusters {
     cluster.watch?.dns.close();
     cluster.watch = undefined;
     cluster.warming = undefined;
+    cluster.unresolved = undefined;
   };
   const remove = (cluster: Held): void => {
     held.delete(cluster.name);
@@ -167,21 +203,45 @@ export function createClusters(o: ClustersOptions): Clusters {
     get: (name) => held.get(name),
     all: { [Symbol.iterator]: () => held.values() },
     prepare({ clusters, own }) {
-      const prepared = [...clusters.values()].map((routed): Prepared => {
-        const link = (o.linkOf ?? linkOf)({ id: routed.id, entry: routed.entry, own });
-        const declared = routed.entry?.healthCheck;
-        const check = declared && readHealthCheck(routed.name, declared);
-        return { routed, link, endpoints: endpointsOf({ routed, link, clusters }), check };
+      const prepared = [...clusters.values()].flatMap((routed): Prepared[] => {
+        const { name, id, entry } = routed;
+        const before = held.get(name);
+        const source = { entry, service: serviceOf(routed, clusters), own };
+        if (before?.id === id && isOfSame(before.source, source)) return [];
+        const link = (o.linkOf ?? linkOf)({ id, entry, own });
+        const check = entry?.healthCheck && readHealthCheck(name, entry.healthCheck);
+        return [
+          { routed, link, endpoints: endpointsOf({ name, entry, link, service: source.service }), check, source },
+        ];
       });
       return () => {
         for (const one of prepared) putInForce(one);
         for (const cluster of [...held.values()]) if (!clusters.has(cluster.name)) remove(cluster);
       };
     },
+    describe: () =>
+      [...held.values()].map(({ name, id, link, live, unresolved, failing }) => ({
+        ...live.describe(),
+        ...{ name, id, link, unresolved, failing: Object.fromEntries(failing) },
+      })),
     close() {
       for (const cluster of [...held.values()]) remove(cluster);
     },
   };
+}
+
+/** Whose instances it has: its own service's, or those of the gateway that is the way to it. */
+function serviceOf(
+  { service, entry }: RoutedCluster,
+  clusters: ReadonlyMap<string, RoutedCluster>,
+): ServiceEntry | undefined {
+  if (service || entry?.gateway === undefined) return service;
+  for (const one of clusters.values()) if (one.service?.id === entry.gateway) return one.service;
+  return undefined;
+}
+
+function isOfSame(one: Source, other: Source): boolean {
+  return one.entry === other.entry && one.service === other.service && one.own === other.own;
 }
 
 /** Both are plain data, made with their keys in one order. */

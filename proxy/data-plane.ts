@@ -316,7 +316,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       pools: upstreams.pools,
       policyRevision: view?.program.revision,
       virtualServices: view?.routes.virtualHosts.map(({ entry }) => entry),
-      clusters: [...clusters.all].map(({ name, id, link, live: { describe } }) => ({ name, id, link, ...describe() })),
+      clusters: clusters.describe(),
       ...(group.cluster && { group: group.cluster.live.describe() }),
       peers: [...live.all('inbound')]
         .slice(0, 1_000)

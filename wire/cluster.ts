@@ -153,7 +153,7 @@ const healthCheck = s.object({
   http: s.optional(
     s.object({
       path: s.string({ pattern: '^/[\\x21-\\x7e]*$', title: 'a path', maxLength: 2_048 }),
-      host: s.optional(hostPattern('the Host header; the endpoint otherwise')),
+      host: s.optional(hostPattern('the Host header; the first of `hosts` otherwise, or the endpoint')),
       expect: s.optional(
         s.array(statusCode('a status that is healthy', 100), {
           minItems: 1,

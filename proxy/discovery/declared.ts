@@ -2,27 +2,24 @@
 // for DNS.
 import { parseDuration } from '#base/duration';
 import { formatHostPort, parseHostPort } from '#base/host-port';
-import type { Endpoint, RoutedCluster } from '#routing';
+import type { Endpoint } from '#routing';
 import type { ClusterEntry, DnsEndpoints, ServiceEntry } from '#wire';
 import type { ClusterLink } from '../cluster-link.ts';
 import type { DnsQuestion } from './dns-endpoints.ts';
 
 /** Throws what makes no sense in it. */
 export function endpointsOf(o: {
-  routed: RoutedCluster;
-  link: ClusterLink;
-  clusters: ReadonlyMap<string, RoutedCluster>;
+  readonly name: string;
+  readonly entry: ClusterEntry | undefined;
+  readonly link: ClusterLink;
+  /** Whose instances they are when it is in the mesh. */
+  readonly service: ServiceEntry | undefined;
 }): readonly Endpoint[] | DnsQuestion {
-  const { routed, link, clusters } = o;
-  if (link.kind === 'mesh') {
-    const service = routed.service ?? serviceOf(clusters, link.expect.uri);
-    return service ? enrolled(service) : [];
-  }
-  const { endpoints } = routed.entry!;
+  const { name, entry, link, service } = o;
+  if (link.kind === 'mesh') return service ? enrolled(service) : [];
+  const { endpoints } = entry!;
   if (typeof endpoints === 'string') return [];
-  return 'static' in endpoints
-    ? staticEndpoints(routed.name, endpoints.static)
-    : questionOf(routed.name, endpoints.dns);
+  return 'static' in endpoints ? staticEndpoints(name, endpoints.static) : questionOf(name, endpoints.dns);
 }
 
 /** The longest between two questions, unless the cluster says otherwise. */
@@ -36,11 +33,6 @@ function questionOf(cluster: string, dns: string | DnsEndpoints): DnsQuestion {
   const refreshMs = refresh === undefined ? usualRefreshMs : parseDuration(refresh);
   if (refreshMs === undefined) throw new TypeError(`the cluster ${cluster} has the refresh ${refresh}`);
   return { name: written.toLowerCase(), port: port ?? 0, type, refreshMs };
-}
-
-function serviceOf(clusters: ReadonlyMap<string, RoutedCluster>, id: string): ServiceEntry | undefined {
-  for (const { service } of clusters.values()) if (service?.id === id) return service;
-  return undefined;
 }
 
 /** An address that makes no sense is only left out: it is the word of one instance, which must not keep its callers from the next policy or ban. */

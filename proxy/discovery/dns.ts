@@ -67,6 +67,12 @@ export function createDns({ servers, questionMs = 1_000, hostsFile = '/etc/hosts
     resolver ??= open();
     return resolver;
   };
+  /** A question that the resolver itself has lost track of is given up too. */
+  const inTime = <T>(dns: Resolver, question: Promise<T>): Promise<T> => {
+    const late = setTimeout(() => dns.cancel(), questionMs * 8);
+    late.unref();
+    return question.finally(() => clearTimeout(late));
+  };
   const faultOf = (name: string, ...refused: readonly unknown[]): NameFault => {
     if (refused.every(isNone)) return new NameFault(name, 'ENOTFOUND');
     // The system's name servers may have been replaced.
@@ -81,7 +87,10 @@ export function createDns({ servers, questionMs = 1_000, hostsFile = '/etc/hosts
       if (local) return { found: local, ttlMs: undefined, isPartial: false };
       const dns = await use();
       const options = { ttl: true } as const;
-      const [four, six] = await Promise.allSettled([dns.resolve4(name, options), dns.resolve6(name, options)]);
+      const [four, six] = await Promise.allSettled([
+        inTime(dns, dns.resolve4(name, options)),
+        inTime(dns, dns.resolve6(name, options)),
+      ]);
       const found: Address[] = [];
       let ttl = Number.POSITIVE_INFINITY;
       for (const [one, family] of [
@@ -102,7 +111,7 @@ export function createDns({ servers, questionMs = 1_000, hostsFile = '/etc/hosts
     async services(name) {
       const dns = await use();
       try {
-        const records = await dns.resolveSrv(name);
+        const records = await inTime(dns, dns.resolveSrv(name));
         // A target of "." says that there is no such service there (RFC 2782).
         const found = records
           .filter(({ name: target }) => target !== '' && target !== '.')

@@ -131,3 +131,38 @@ test('a configuration that makes no sense changes nothing', async () => {
   expect(() => caller.configure({ clusters: [broken] })).toThrow(/99999/);
   expect(await caller.call('outside')).toMatchObject({ status: 200 });
 });
+
+test('a snapshot that says the same of a cluster costs it nothing, and one that says something else is taken', async () => {
+  const app = await startApp((_, response) => response.end());
+  const caller = startClusterCaller();
+  const entry = outside({ endpoints: { static: [`127.0.0.1:${app.port}`] } });
+  caller.configure({ clusters: [entry] });
+  const cluster = caller.clusters.get('outside')!;
+  const before = cluster.live.endpoints;
+  caller.configure({ clusters: [entry] });
+  expect(cluster.live.endpoints).toBe(before);
+  caller.configure({ clusters: [{ ...entry, endpoints: { static: ['127.0.0.1:1'] } }] });
+  expect(cluster.live.endpoints.map(({ address }) => address)).toEqual(['127.0.0.1:1']);
+});
+
+test('what is wrong with a cluster is there to be seen', async () => {
+  const app = await startApp((_, response) => response.writeHead(500).end());
+  const caller = startClusterCaller({ hostsFile: '/nowhere', nameServers: ['127.0.0.1:1'] });
+  caller.configure({
+    clusters: [
+      outside({
+        endpoints: { static: [`127.0.0.1:${app.port}`] },
+        healthCheck: { http: { path: '/' }, interval: '100ms' },
+      }),
+      outside({ name: 'named', endpoints: { dns: 'shop.example:80' } }),
+    ],
+  });
+  const described = await eventually(
+    () => caller.clusters.describe(),
+    ([one, other]) => Object.keys(one!.failing).length > 0 && other!.unresolved !== undefined,
+  );
+  expect(described).toMatchObject([
+    { name: 'outside', failing: { [`127.0.0.1:${app.port}`]: 'it answered 500' } },
+    { name: 'named', unresolved: 'shop.example cannot be resolved now', endpoints: [] },
+  ]);
+});
