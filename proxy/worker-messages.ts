@@ -10,7 +10,15 @@ import type { Ports } from './ports.ts';
 export interface WorkerStart {
   readonly settings: Pick<
     DataPlaneOptions,
-    'app' | keyof Ports | 'instance' | 'drainMs' | 'limits' | 'linkProtocols' | 'clientCertificates' | 'nameServers'
+    | 'app'
+    | keyof Ports
+    | 'instance'
+    | 'drainMs'
+    | 'limits'
+    | 'linkProtocols'
+    | 'zone'
+    | 'clientCertificates'
+    | 'nameServers'
   >;
   /** Shared with the main thread, as 32-bit integers: see `slot`. */
   readonly shared: SharedArrayBuffer;

@@ -108,6 +108,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
         drainMs: o.drainMs,
         limits: partOf(whole, o.workers, index),
         ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
+        ...(o.zone !== undefined && { zone: o.zone }),
         ...(o.clientCertificates !== undefined && { clientCertificates: o.clientCertificates }),
         ...(o.nameServers && { nameServers: o.nameServers }),
       },

@@ -109,10 +109,15 @@ export class Level {
     return this.#table.find(sought);
   }
 
-  /** Looks through all: the policy over a list made for this one pick. */
-  #among({ tried, now }: Asking, mask: number): Member | undefined {
-    const members = this.members.filter((member) => member.mayServe(mask, tried));
-    if (members.length === 0) return undefined;
-    return preparePolicy({ members, settings: this.#settings, random: this.#random, now })(now);
+  /** Looks through all members for this one pick: one by weight, whatever the policy. */
+  #among({ tried }: Asking, mask: number): Member | undefined {
+    let found: Member | undefined;
+    let weights = 0;
+    for (const member of this.members) {
+      if (!member.mayServe(mask, tried)) continue;
+      weights += member.weight;
+      if (this.#random() * weights < member.weight) found = member;
+    }
+    return found;
   }
 }

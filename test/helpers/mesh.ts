@@ -97,6 +97,7 @@ export interface ProxyOptions {
   readonly upstreams?: readonly string[];
   readonly upstreamProtocol?: 'http' | 'tcp';
   readonly drainMs?: number;
+  readonly zone?: string;
   readonly assertRecording?: () => void;
   readonly linkProtocols?: readonly LinkProtocol[];
   readonly nameServers?: readonly string[];
@@ -123,6 +124,7 @@ export async function startProxy(o: ProxyOptions): Promise<TestProxy> {
     random: Math.random,
     drainMs: o.drainMs ?? 1_000,
     ...(o.limits && { limits: o.limits }),
+    ...(o.zone !== undefined && { zone: o.zone }),
     ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
     ...(o.forbids && { forbids: o.forbids }),
     ...(o.nameServers && { nameServers: o.nameServers }),

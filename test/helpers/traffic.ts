@@ -57,6 +57,8 @@ export async function startTraffic(
     readonly upstreams?: readonly string[];
     /** Applications that say their name to whoever connects, and then what they hear. */
     readonly isTcp?: boolean;
+    /** Of the caller. */
+    readonly zone?: string;
   } = {},
 ): Promise<Traffic> {
   const pki = createTestPki();
@@ -81,6 +83,7 @@ export async function startTraffic(
     pki,
     service: 'web',
     ...(o.limits && { limits: o.limits }),
+    ...(o.zone !== undefined && { zone: o.zone }),
     ...(o.upstreams && { upstreams: o.upstreams, upstreamProtocol: o.isTcp ? 'tcp' : 'http' }),
   });
   const known = new Set(Object.keys(given));

@@ -37,7 +37,7 @@ export async function startWorkers(
     readonly clock?: Clock;
     /** Called with each new thread before it has said anything. */
     readonly onThread?: (worker: Worker, nth: number) => Worker | undefined;
-  } & Pick<Partial<DataPlanesOptions>, 'blocked' | 'random'> = {},
+  } & Pick<Partial<DataPlanesOptions>, 'blocked' | 'random' | 'zone'> = {},
 ) {
   const pki = createTestPki();
   const app = await startApp((_, response) => response.end('hello'));
@@ -68,6 +68,7 @@ export async function startWorkers(
     },
     lose: (count, reason) => void (count > 0 && lost.push([count, reason])),
     ...(o.blocked && { blocked: o.blocked }),
+    ...(o.zone !== undefined && { zone: o.zone }),
     ...(o.limits && { limits: o.limits }),
     drainMs: 2_000,
     startThread(file, options) {

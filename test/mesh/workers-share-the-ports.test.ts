@@ -33,6 +33,12 @@ describe('three threads', () => {
     await open(addresses.upstreams[0]!.address.port, 3);
   });
 
+  test('all know in which zone they run', async () => {
+    const { started } = await startWorkers({ zone: 'eu-1' });
+    expect(started.map(({ start }) => start.settings.zone)).toEqual(started.map(() => 'eu-1'));
+    expect(started.length).toBeGreaterThan(1);
+  });
+
   test('all follow a changed policy, on connections that are open, and it is in force when that is said', async () => {
     const { addresses, apply, described, plane } = await startWorkers();
     const clients = await open(addresses.outbound.port, 40);
