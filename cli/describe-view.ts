@@ -57,9 +57,10 @@ function head({ report, now, output: { paint } }: Shown): string[] {
 }
 
 function proxies({ report, now, output }: Shown): Section {
-  const rows = report.proxies.map((proxy) => proxyRow(proxy, { now, wide: output.wide }));
+  const columns = proxyColumns('describe', output.wide);
+  const rows = report.proxies.map((proxy) => proxyRow(proxy, columns, now));
   const empty = `none: postern token create ${report.name} lets one join`;
-  return { title: 'Proxies', body: { columns: proxyColumns(output.wide), rows, empty } };
+  return { title: 'Proxies', body: { columns, rows, empty } };
 }
 
 /** People want to know what ends next; all of them are in `-o wide` and JSON. */

@@ -14,39 +14,43 @@ const tones: Readonly<Record<ProxyStatus['sync'], Tone>> = {
   gone: 'bad',
 };
 
-/** As cells of `proxyColumns`. */
-export function proxyRow(proxy: ProxyStatus, { now, wide }: { readonly now: number; readonly wide: boolean }): Cell[] {
-  const { sync, revision, wanted, connections, lastReportAt } = proxy;
-  return [
-    proxy.instance,
-    { text: sync, tone: tones[sync] },
-    revision === wanted ? revision : `${revision} of ${wanted}`,
-    healthOf(proxy),
-    left({ notAfter: proxy.notAfter, now }),
-    connections.inbound,
-    connections.outbound,
-    proxy.advertise,
-    ago(lastReportAt, now),
-    proxy.version,
-    ...(wide
-      ? [
-          proxy.state,
-          proxy.connected ? 'yes' : { text: 'no', tone: 'warn' as const },
-          proxy.zone,
-          proxy.weight ?? 1,
-          labelsText(proxy.labels),
-          proxy.log?.size,
-        ]
-      : []),
-  ];
+/** Columns of tables about proxies. `status` looks at many of them, `describe` at those of one service. */
+const shown = {
+  status: ['INSTANCE', 'SYNC', 'REVISION', 'HEALTH', 'CERTIFICATE', 'IN', 'OUT', 'ADDRESS', 'SEEN', 'VERSION'],
+  describe: ['INSTANCE', 'SYNC', 'REVISION', 'HEALTH', 'ADDRESS', 'ZONE', 'WEIGHT', 'LABELS', 'SEEN', 'VERSION'],
+} as const;
+const onlyWide = ['STATE', 'CONNECTED', 'ZONE', 'WEIGHT', 'LABELS', 'CERTIFICATE', 'IN', 'OUT', 'RECORDS'];
+
+export function proxyColumns(where: keyof typeof shown, wide: boolean): readonly string[] {
+  const usual: readonly string[] = shown[where];
+  return wide ? [...usual, ...onlyWide.filter((name) => !usual.includes(name))] : usual;
 }
 
-export function proxyColumns(wide: boolean): readonly string[] {
-  const usual = ['INSTANCE', 'SYNC', 'REVISION', 'HEALTH', 'CERTIFICATE', 'IN', 'OUT', 'ADDRESS', 'SEEN', 'VERSION'];
-  return wide ? [...usual, 'STATE', 'CONNECTED', 'ZONE', 'WEIGHT', 'LABELS', 'RECORDS'] : usual;
+/** As cells of these columns. */
+export function proxyRow(proxy: ProxyStatus, columns: readonly string[], now: number): Cell[] {
+  const { sync, revision, wanted, connections } = proxy;
+  const cells: Readonly<Record<string, Cell>> = {
+    INSTANCE: proxy.instance,
+    SYNC: { text: sync, tone: tones[sync] },
+    REVISION: revision === wanted ? revision : `${revision} of ${wanted}`,
+    HEALTH: healthOf(proxy),
+    CERTIFICATE: left({ notAfter: proxy.notAfter, now }),
+    IN: connections.inbound,
+    OUT: connections.outbound,
+    ADDRESS: proxy.advertise,
+    SEEN: ago(proxy.lastReportAt, now),
+    VERSION: proxy.version,
+    STATE: proxy.state,
+    CONNECTED: proxy.connected ? 'yes' : { text: 'no', tone: 'warn' },
+    ZONE: proxy.zone,
+    WEIGHT: proxy.weight ?? 1,
+    LABELS: labelsText(proxy.labels),
+    RECORDS: proxy.log?.size,
+  };
+  return columns.map((name) => cells[name]);
 }
 
-export function labelsText(labels: Readonly<Record<string, string>>): string {
+function labelsText(labels: Readonly<Record<string, string>>): string {
   return Object.entries(labels)
     .map(([name, value]) => `${name}=${value}`)
     .join(',');

@@ -100,10 +100,11 @@ function isTroubled({ proxies }: StatusReply, now: number): boolean {
 /** Sorted by service and instance, so that two looks can be compared. */
 function statusTable({ proxies, server: { trustDomain } }: StatusReply, { output, clock }: CliContext): Table {
   const sorted = [...proxies].sort((a, b) => (a.service + a.instance < b.service + b.instance ? -1 : 1));
-  const o = { now: clock.now(), wide: output.wide };
+  const columns = proxyColumns('status', output.wide);
+  const now = clock.now();
   return {
-    columns: ['SERVICE', ...proxyColumns(output.wide)],
-    rows: sorted.map((proxy) => [shortId(proxy.service, trustDomain), ...proxyRow(proxy, o)]),
+    columns: ['SERVICE', ...columns],
+    rows: sorted.map((proxy) => [shortId(proxy.service, trustDomain), ...proxyRow(proxy, columns, now)]),
     empty: 'no proxies yet: postern token create SERVICE lets one join',
   };
 }

@@ -1,14 +1,13 @@
 // `postern tap`: exchanges as they end, at the proxies that were chosen, until so many were shown, so long has passed or Ctrl-C. Who looks is on record.
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '#base/duration';
-import { type DecisionRecord, longestTapMs, mostTapped, type TapFilter, type TapLine, wireVersion } from '#wire';
+import { longestTapMs, mostTapped, type TapFilter, type TapLine, wireVersion } from '#wire';
 import type { CliContext } from '../context.ts';
 import { fail } from '../errors.ts';
 import { examples } from '../help.ts';
-import { fullId, shortId } from '../names.ts';
-import type { Tone } from '../paint.ts';
+import { fullId } from '../names.ts';
 import { readMethod, readPath } from '../policy-request.ts';
-import { type Cell, lineOf } from '../table.ts';
+import { exchangeLine } from '../tap-view.ts';
 
 interface TapOptions {
   readonly instance?: string;
@@ -94,44 +93,6 @@ const endings = {
 function announce({ output }: CliContext, count: number, proxies: string | undefined): void {
   if (count === 0) output.warn(`no proxy${proxies ? ` of ${proxies}` : ''} is connected now: waiting for one`);
   else output.say(`looking at ${count} ${count === 1 ? 'proxy' : 'proxies'}; Ctrl-C ends`);
-}
-
-const tones: Readonly<Record<DecisionRecord['decision'], Tone>> = { allow: 'good', deny: 'bad', error: 'warn' };
-
-/** One exchange as one line of columns; `wide` has where it came from and went, sizes and ids. */
-function exchangeLine(
-  record: DecisionRecord,
-  { output, trustDomain }: { readonly output: CliContext['output']; readonly trustDomain: string },
-): string {
-  const name = (id: string | undefined): string => (id === undefined ? '?' : shortId(id, trustDomain));
-  const { decision, status = 0, upstreamMs } = record;
-  const cells: readonly (readonly [cell: Cell, width: number])[] = [
-    [record.time.slice(11, 23), 12],
-    [record.hop === 'inbound' ? 'in' : 'out', 3],
-    [`${name(record.peer)} → ${name(record.to)}`, 24],
-    [record.method, 6],
-    [record.path, 28],
-    [{ text: status > 0 ? String(status) : '-', tone: status >= 500 ? 'bad' : status >= 400 ? 'warn' : 'good' }, 3],
-    [`${msText(record.ms)}`, 7],
-    [{ text: decision, tone: tones[decision] }, 5],
-    [record.rule ?? `(${record.reason})`, output.wide ? 28 : 0],
-    ...(output.wide
-      ? ([
-          [record.instance, 12],
-          [record.remote, 21],
-          [record.endpoint, 21],
-          [`${record.bytesIn}/${record.bytesOut} B`, 12],
-          [upstreamMs === undefined ? undefined : `upstream ${msText(upstreamMs)}`, 16],
-          [record.traceId, 12],
-          [record.id, 0],
-        ] as const)
-      : []),
-  ];
-  return lineOf(cells, output.paint);
-}
-
-function msText(ms: number): string {
-  return ms >= 1_000 ? `${(ms / 1_000).toFixed(2)}s` : ms >= 100 ? `${Math.round(ms)}ms` : `${ms.toFixed(1)}ms`;
 }
 
 function parseStatus(text: string): string {
