@@ -61,8 +61,8 @@ const untaken: RetryPlan = {
 async function sendOn(running: Running, action: Sending): Promise<void> {
   const { exchange, heard } = running;
   const target = action.target(heard.plane.random());
-  const outgoing = rewritten(exchange.head, action);
-  const way = await wayTo(running, target, outgoing);
+  const outgoing = rewritten(exchange.head, action, target);
+  const way = await wayTo(running, { target, outgoing, permitted: running.record.to });
   if (!way) return;
   const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
@@ -72,10 +72,10 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   const { response } = target;
   if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
   exchange.outgoing = isHostKept ? addressedTo(way.link, outgoing) : outgoing;
-  const fields = toward(way, target, edited(running, action, target));
+  const fields = toward(way, target, fieldsForPeer(outgoing.fields, running.trace));
   if (mirrors.length > 0 && exchange.head.tunnel === undefined)
     for (const { target: copied, share } of mirrors)
-      if (heard.plane.random() < share) mirror(running, copied, { outgoing, fields, isHostKept });
+      if (heard.plane.random() < share) mirror(running, copied, { outgoing, isHostKept });
   const { timeoutMs, idleTimeoutMs, retries } = action;
   await forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
 }
@@ -84,11 +84,17 @@ type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' |
   readonly link: ClusterLink;
 };
 
-/** The target's cluster, once policy allows what is sent to it. `undefined`: it does not, and the answer is given. */
+/**
+ * The target's cluster, once policy allows what is sent to it: asked only when that is more than what is permitted already, the request as it came to the
+ * service `permitted`. `undefined`: it does not, and the answer is given.
+ */
 async function wayTo(
   running: Running,
-  { cluster: name, subset }: Target,
-  outgoing: RequestHead,
+  {
+    target: { cluster: name, subset },
+    outgoing,
+    permitted,
+  }: { readonly target: Target; readonly outgoing: RequestHead; readonly permitted: string | undefined },
 ): Promise<Way | undefined> {
   const { exchange, record, heard } = running;
   const { plane, caller } = heard;
@@ -102,7 +108,7 @@ async function wayTo(
     return undefined;
   }
   if (cluster.warming) await cluster.warming;
-  const isOther = cluster.id !== record.to || outgoing.path !== exchange.head.path;
+  const isOther = cluster.id !== permitted || outgoing !== exchange.head;
   if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
   record.security = cluster.link.kind === 'mesh' ? 'mtls' : cluster.link.tls ? 'tls' : 'none';
   const { hashOn } = cluster.live;
@@ -136,11 +142,17 @@ function addressedTo(link: ClusterLink, head: RequestHead): RequestHead {
   return authority === head.authority ? head : { ...head, authority };
 }
 
-function rewritten(head: RequestHead, { rewritePath, rewriteHost }: Sending): RequestHead {
-  if (!rewritePath && rewriteHost === undefined) return head;
-  const path = rewritePath && head.path !== '*' ? rewritePath(head.path) : head.path;
-  if (rewriteHost === undefined) return path === head.path ? head : { ...head, path };
-  return { ...head, path, host: rewriteHost, authority: rewriteHost };
+/** As the route and the target have it; the same when they change nothing. */
+function rewritten(head: RequestHead, { request, rewritePath, rewriteHost }: Sending, target: Target): RequestHead {
+  if (!request && !target.request && !rewritePath && rewriteHost === undefined) return head;
+  const edited = request ? request.apply(head.fields) : head.fields;
+  return {
+    ...head,
+    path: rewritePath && head.path !== '*' ? rewritePath(head.path) : head.path,
+    host: rewriteHost ?? head.host,
+    authority: rewriteHost ?? head.authority,
+    fields: target.request ? target.request.apply(edited) : edited,
+  };
 }
 
 /** An egress gateway is told which of the clusters behind it is meant. */
@@ -148,17 +160,11 @@ function toward({ service, link }: Way, { cluster }: Target, fields: FieldList):
   return link.kind === 'mesh' && link.expect.uri !== service ? [...fields, clusterField, cluster] : fields;
 }
 
-function edited({ exchange, trace }: Running, { request }: Sending, target: Target): FieldList {
-  const { fields } = exchange.head;
-  const routed = request ? request.apply(fields) : fields;
-  return fieldsForPeer(target.request ? target.request.apply(routed) : routed, trace);
-}
-
 /** A copy for another cluster; nobody waits for it, and policy has its say on it as on any other. */
 function mirror(
   { exchange, heard, record, trace }: Running,
   target: Target,
-  { outgoing, fields, isHostKept }: { outgoing: RequestHead; fields: FieldList; isHostKept: boolean },
+  { outgoing, isHostKept }: { outgoing: RequestHead; isHostKept: boolean },
 ): void {
   const copy = mirrorOf(exchange, heard.plane);
   copy.outgoing = outgoing;
@@ -166,12 +172,12 @@ function mirror(
   const { to, virtualService, route } = record;
   const work = async (running: Running): Promise<void> => {
     Object.assign(running.record, { to, virtualService, route, mirrored: true });
-    // Its own service is decided too: the permit of the original is none for a copy.
-    const way = await wayTo({ ...running, record: Object.assign(running.record, { to: '' }) }, target, outgoing);
+    // The permit of the original is none for a copy.
+    const way = await wayTo(running, { target, outgoing, permitted: undefined });
     if (!way) return;
     if (isHostKept) copy.outgoing = addressedTo(way.link, outgoing);
-    const own = toward(way, target, fieldsForPeer(fields, running.trace));
-    await forward(running, { ...way, fields: own, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
+    const fields = toward(way, target, fieldsForPeer(outgoing.fields, running.trace));
+    await forward(running, { ...way, fields, timeoutMs: undefined, idleTimeoutMs: undefined, retries: never });
   };
   void serve(heard, copy, work, trace && heard.plane.traceUnder(trace));
 }

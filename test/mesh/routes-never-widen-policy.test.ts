@@ -45,6 +45,37 @@ test('a rewrite to a path that the caller may not ask for is denied, and one tha
   expect(traffic.instances.payments![0]!.seen[0]!.url).toBe('/public/out/x');
 });
 
+test.each([
+  [
+    'headers that a rule asks for are set by the route',
+    '{ headers: { request: { set: { x-env: prod } } }, route: [{ cluster: payments }] }',
+  ],
+  [
+    'headers that a rule denies are set by the route',
+    '{ headers: { request: { add: { x-debug: "1" } } }, route: [{ cluster: payments }] }',
+  ],
+  ['the Host is another one', '{ rewrite: { host: admin.example }, route: [{ cluster: payments }] }'],
+])('what is sent is decided as it is sent: %s', async (_, http) => {
+  const traffic = await startTraffic(
+    `kind: Policy
+name: payments
+to: payments
+rules:
+  - { id: prod, effect: allow, from: [web], when: [{ key: "header:x-env", in: [prod] }] }
+  - { id: no-debug, effect: deny, from: ["*"], when: [{ key: "header:x-debug", in: ["1"] }] }
+  - { id: no-admin, effect: deny, from: ["*"], when: [{ key: "header:host", in: [admin.example] }] }
+---
+${routes(http)}`,
+    services,
+  );
+  // Without the header no rule admits the request as it came, whatever the route would make of it.
+  expect((await traffic.ask({ path: '/x' })).status).toBe(403);
+  const sent = await traffic.ask({ path: '/x', headers: ['x-env: prod'] });
+  expect(sent.status).toBe(http.includes('x-env') ? 200 : 403);
+  expect(seenBy(traffic)).toBe(http.includes('x-env') ? 1 : 0);
+  for (const record of traffic.web.records) expect(record.hop).toBe('outbound');
+});
+
 test('policy is asked before any route: what it denies is not redirected, delayed or answered by one either', async () => {
   const traffic = await startTraffic(
     policy('payments', '/public/**') + routes('{ directResponse: { status: 200, body: hello } }'),
