@@ -34,7 +34,7 @@ export interface TargetView {
   readonly isMirror: boolean;
   /** SPIFFE ID of its service; `undefined`: the caller does not know this cluster. */
   readonly service: string | undefined;
-  /** Present when what is sent is another service or path than was asked for. */
+  /** Present when what is sent is another service, path, Host or header than was asked for. */
   readonly policy?: Explanation;
   readonly endpoints: readonly EndpointView[];
   /** Where its endpoints come from when they are not listed. */
@@ -74,9 +74,16 @@ export function answerRoute(source: RouteSource, asked: RouteQuestion, models: M
     ...(protocol === 'tls' ? { sni: host } : {}),
   });
   const { virtualHost, action } = route;
-  const decide = (to: string, sent: string, appPort: number | undefined): Explanation => {
+  const authority = port === 80 ? host : `${host}:${port}`;
+  const decide = (to: string, sent: Sent, appPort: number | undefined): Explanation => {
     const question: Question = {
-      ...{ from: source.from, to, method, path: sent, headers: (name) => asked.headers.get(name) ?? [] },
+      ...{
+        from: source.from,
+        to,
+        method,
+        path: sent.path,
+        headers: (name) => sent.headers.get(name) ?? (name === 'host' ? [authority] : []),
+      },
       ...(appPort === undefined ? {} : { port: appPort }),
       ...asked.circumstances,
     };
@@ -88,19 +95,44 @@ export function answerRoute(source: RouteSource, asked: RouteQuestion, models: M
     const outcome = elsewhere ? 'not-callable' : source.outboundPolicy === 'allow-any' ? 'outside' : 'unknown-host';
     return { ...nothing, outcome, elsewhere };
   }
-  const policy = decide(virtualHost.id, path, virtualHost.port);
+  const policy = decide(virtualHost.id, asked, virtualHost.port);
   const taken = route.routes.findIndex(({ isTaken }) => isTaken);
   const written = protocol === 'http' && taken >= 0 ? virtualHost.entry.http?.[taken] : undefined;
   const sentPath = typeof route.path === 'string' ? route.path : path;
   const targets = route.targets.map((target) => {
     const { routed } = target;
-    const isOther = routed !== undefined && (routed.id !== virtualHost.id || sentPath !== path || target.isMirror);
+    const headers = headersSent(asked.headers, fields, target, action);
+    const isChanged = sentPath !== path || headers !== asked.headers;
+    const isOther = routed !== undefined && (routed.id !== virtualHost.id || isChanged || target.isMirror);
     const ports = routed?.service?.ports ?? [];
     const view = viewOf(target, source);
-    return isOther ? { ...view, policy: decide(routed.id, sentPath, ports.length === 1 ? ports[0] : undefined) } : view;
+    const appPort = ports.length === 1 ? ports[0] : undefined;
+    return isOther ? { ...view, policy: decide(routed.id, { path: sentPath, headers }, appPort) } : view;
   });
   const found = { policy, route, written, targets, location: locationOf(action, asked), elsewhere: undefined };
   return { ...found, outcome: outcomeOf(found) };
+}
+
+type Sent = Pick<RouteQuestion, 'path' | 'headers'>;
+
+/** As the route and its target leave them; the same when they change nothing. */
+function headersSent(
+  given: Sent['headers'],
+  fields: readonly string[],
+  { cluster, subset }: Pick<TargetView, 'cluster' | 'subset'>,
+  action: RouteExplanation['action'],
+): Sent['headers'] {
+  if (!action || !('kind' in action) || action.kind !== 'forward') return given;
+  const { request, rewriteHost } = action;
+  const own = action.targets.find((target) => target.cluster === cluster && target.subset === subset)?.request;
+  if (!request && !own && rewriteHost === undefined) return given;
+  const edited = request ? request.apply(fields) : fields;
+  const sent = own ? own.apply(edited) : edited;
+  const headers = new Map<string, readonly string[]>();
+  for (let at = 0; at < sent.length; at += 2)
+    headers.set(sent[at]!, [...(headers.get(sent[at]!) ?? []), sent[at + 1]!]);
+  if (rewriteHost !== undefined) headers.set('host', [rewriteHost]);
+  return headers;
 }
 
 function outcomeOf({
