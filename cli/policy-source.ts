@@ -22,7 +22,16 @@ export async function readFiles(
   const { resources, problems } = loadResources(paths);
   if (problems.length === 0 && resources.length === 0) throw fail('CLI_FILES_EMPTY', { files: paths.join(', ') });
   // Half of the resources would make nonsense of what the rest refers to.
-  return { resources, problems: problems.length > 0 ? problems : validateResources(resources) };
+  if (problems.length > 0) return { resources, problems };
+  return { resources, problems: [...validateResources(resources), ...(await trafficProblems(resources))] };
+}
+
+/** Of clusters and virtual services, as far as it can be told without knowing which services there are. */
+async function trafficProblems(resources: readonly LocatedResource[]): Promise<readonly Problem[]> {
+  if (!resources.some(({ resource: { kind } }) => kind === 'Cluster' || kind === 'VirtualService' || kind === 'Mesh'))
+    return [];
+  const { validateTraffic } = await import('#routing/tools');
+  return validateTraffic(resources, { trustDomain: 'local' });
 }
 
 /** Throws `CLI_FILES_INVALID` with every problem, or what the channel throws. */

@@ -70,9 +70,10 @@ export function createResources({ store, clock, trustDomain, services, onChange 
   function build(all: ReadonlyMap<string, LocatedResource>): InForce {
     const known = new Set([...services(), ...servicesLedTo(inForce.traffic)]);
     const candidate = compose(all, inForce.policy.revision, known);
+    const changed = [...all].flatMap(([key, one]) => (resources.get(key) === one ? [] : [one]));
     refuseProblems([
       ...problemsOf(() => compileProgram(candidate.policy)),
-      ...problemsOf(() => compileRoutes({ ...candidate.traffic, services: [] })),
+      ...problemsOf(() => compileRoutes({ ...buildTraffic({ resources: changed, trustDomain }), services: [] })),
     ]);
     return candidate;
   }

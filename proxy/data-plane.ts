@@ -332,7 +332,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     let checkApp: (() => void) | undefined;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
-      next = viewOf(snapshot, identity!.id.trustDomain, program, held);
+      next = viewOf(snapshot, identity!.id.trustDomain, program, { held, before: view });
       useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
       checkApp = appHealth?.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);

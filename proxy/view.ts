@@ -9,12 +9,24 @@ import { knownNames } from './traffic-way.ts';
 
 export const noBans = { ids: new Set<string>(), serials: new Set<string>() };
 
-/** `held`: the view whose routes it keeps. Throws what makes no sense in it. */
-export function viewOf(snapshot: Snapshot, trustDomain: string, program: () => Program, held?: View): View {
+export interface Earlier {
+  /** The view whose routes it keeps. */
+  readonly held: View | undefined;
+  /** The one in force until now: what has not changed in its routes is not made again. */
+  readonly before: View | undefined;
+}
+
+/** Throws what makes no sense in it. */
+export function viewOf(
+  snapshot: Snapshot,
+  trustDomain: string,
+  program: () => Program,
+  { held, before }: Earlier,
+): View {
   const bundle = parseBundle(trustDomain, snapshot.bundle);
   if (bundle.roots.length === 0) throw new TypeError('its trust bundle holds no roots');
   const { service, services, clusters = [], virtualServices = [] } = snapshot;
-  const routes = held?.routes ?? compileRoutes({ services, clusters, virtualServices });
+  const routes = held?.routes ?? compileRoutes({ services, clusters, virtualServices, before: before?.routes });
   const behind = new Set(clusters.flatMap(({ id, gateway }) => (gateway === service ? [id] : [])));
   const isServedHere = (id: string): boolean => id === service || behind.has(id);
   return {

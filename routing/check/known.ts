@@ -1,4 +1,5 @@
 // What a set of resources can speak of: its clusters, and the services that there are.
+import { suggest } from '#base/suggest';
 import { readSource } from '#policy';
 import type { ClusterResource, LocatedResource } from '#wire';
 import { hostOf } from '../service-host.ts';
@@ -10,6 +11,8 @@ export interface Known {
   readonly services: ReadonlySet<string> | undefined;
   /** Whether a name may be that of a service: it is one, or a policy speaks of it. */
   isService(name: string): boolean;
+  /** The nearest of these names, for people who have mistyped one; of the first few, since looking for it among thousands is not free. */
+  nearest(name: string, names: () => Iterable<string>): string | undefined;
   /** The service whose own host this is. */
   ownerOf(host: string): string | undefined;
 }
@@ -23,8 +26,10 @@ export function createKnown(
     if (resource.kind === 'Cluster' && !clusters.has(resource.name)) clusters.set(resource.name, resource);
   const named = new Set([...(o.services ?? []), ...servicesNamedIn(resources, o.trustDomain)]);
   const owners = new Map([...(o.services ?? [])].map((service) => [hostOf(service), service]));
+  let hints = 20;
   return {
     ...{ trustDomain: o.trustDomain, clusters, services: o.services },
+    nearest: (name, names) => (hints-- > 0 ? suggest(name, names()) : undefined),
     isService: (name) => o.services === undefined || named.has(name),
     ownerOf: (host) => owners.get(host),
   };

@@ -1,5 +1,4 @@
 // Do targets exist, and does each get a share that makes sense?
-import { suggest } from '#base/suggest';
 import type { Report } from '#policy';
 import type { WeightedTarget } from '#wire';
 import { checkHeaders } from './header.ts';
@@ -29,7 +28,7 @@ export function checkTarget(
   const { pointer, protocol, known, report } = o;
   const declared = known.clusters.get(cluster);
   if (!declared && !known.isService(cluster)) {
-    const near = suggest(cluster, [...known.clusters.keys(), ...(known.services ?? [])]);
+    const near = known.nearest(cluster, () => [...known.clusters.keys(), ...(known.services ?? [])]);
     report(
       `${pointer}/cluster`,
       `there is no cluster and no service ${cluster}`,
@@ -40,7 +39,7 @@ export function checkTarget(
     report(`${pointer}/cluster`, `cluster ${cluster} speaks TCP; only tcp and tls routes lead there`);
   if (subset === undefined || Object.hasOwn(declared?.subsets ?? {}, subset)) return;
   if (!declared && !known.isService(cluster)) return;
-  const near = suggest(subset, Object.keys(declared?.subsets ?? {}));
+  const near = known.nearest(subset, () => Object.keys(declared?.subsets ?? {}));
   report(
     `${pointer}/subset`,
     `cluster ${cluster} has no subset ${subset}`,

@@ -9,7 +9,7 @@ import { sampleOf } from './sample.ts';
 import type { Say } from './say.ts';
 
 /** Of so many matches each is compared with each before it; of more the first. */
-const mostCompared = 4_000;
+const mostCompared = 1_000;
 
 /** `entry` with resolved sources; pointers are those of the resource. */
 export function analyzeRoutes(entry: VirtualServiceEntry, o: { readonly anybody: string; readonly say: Say }): void {

@@ -47,6 +47,19 @@ describe('check', () => {
     expect(code).toBe(1);
   });
 
+  test('problems of clusters and virtual services too', async () => {
+    const traffic = join(folder, 'traffic.yaml');
+    writeFileSync(
+      traffic,
+      'kind: VirtualService\nname: web\nhosts: [web]\nhttp:\n  - route: [{ cluster: web }, { cluster: web, subset: v2 }]\n',
+    );
+    const { err, code } = await run(['check', traffic]);
+    expect(err).toContain('traffic.yaml:5:13: VirtualService web: route 0: target web has no weight');
+    expect(err).toContain('traffic.yaml:5:55: VirtualService web: route 0: cluster web has no subset v2');
+    expect(code).toBe(1);
+    rmSync(traffic);
+  });
+
   test('as JSON the problems are data', async () => {
     const { out, code } = await run(['check', join(folder, 'broken.yaml')], { format: 'json' });
     expect(JSON.parse(out)).toMatchObject({ version: 1, ok: false, problems: [{ line: 7, column: 12 }, { line: 9 }] });
