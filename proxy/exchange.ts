@@ -315,7 +315,7 @@ export class Exchange {
     this.#responseEnded = true;
     this.#answerTrailers = trailers;
     if (!this.#isTunnel || this.#requestEnded) this.isOver = true;
-    this.downstream.end(trailers);
+    this.downstream.end(this.isFromOutside ? fieldsFromApp(trailers) : trailers);
     if (this.isOver) this.#done();
   }
 

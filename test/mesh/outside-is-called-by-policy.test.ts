@@ -1,4 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { createHash } from 'node:crypto';
+import { createSecureServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ClusterEntry } from '#wire';
 import {
   allow,
@@ -118,4 +121,50 @@ test('a request that comes while the name of its cluster is first asked for wait
   const entry = stripe({ endpoints: { dns: `stripe.internal:${app.port}` } });
   const web = await start(entry, { nameServers: [server.address] });
   expect(await call(web, { host: 'api.stripe.example' })).toMatchObject({ status: 200, body: 'here' });
+});
+
+test('a WebSocket to a server that also speaks HTTP/2 goes over HTTP/1.1, in which every server takes it', async () => {
+  const ca = createOutsideCa();
+  const server = createSecureServer({ ...ca.issue(['api.stripe.example']), allowHTTP1: true });
+  server.on('request', (request, response) => {
+    response.setHeader('content-length', 3);
+    response.end(request.httpVersion);
+  });
+  server.on('upgrade', (request, socket) => {
+    const key = `${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash('sha1').update(key).digest('base64');
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
+    );
+    socket.on('data', (bytes: Buffer) => socket.write(`echo ${bytes}`));
+    socket.on('error', () => undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const web = await start(stripe({ endpoints: { static: [`127.0.0.1:${port}`] }, tls: { ca: ca.pem } }));
+  expect(await call(web, { host: 'api.stripe.example' })).toMatchObject({ body: '2.0' });
+  const client = await openRaw(web.addresses.outbound.port);
+  client.send(
+    'GET /live HTTP/1.1\r\nhost: api.stripe.example\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  await client.until(/101 /);
+  client.send('frame');
+  await client.until(/echo frame/);
+  client.socket.destroy();
+});
+
+test('trailers from outside cannot speak as a proxy either', async () => {
+  const app = await startApp((_, response) => {
+    response.writeHead(200, { trailer: 'x-postern-decision, x-own' });
+    response.write('body');
+    response.addTrailers({ 'x-postern-decision': 'forged', 'x-own': 'kept' });
+    response.end();
+  });
+  const web = await start(stripe({ endpoints: at(app) }));
+  const client = await openRaw(web.addresses.outbound.port);
+  client.send('GET / HTTP/1.1\r\nhost: api.stripe.example\r\nte: trailers\r\nconnection: close\r\n\r\n');
+  const text = await client.closed();
+  expect(text).toMatch(/x-own: kept/);
+  expect(text).not.toMatch(/forged/);
 });
