@@ -24,7 +24,10 @@ export class EdgeDownstream implements Downstream {
     const decision = fieldOf(head.fields, 'x-postern-decision');
     this.#body = Buffer.from(`${JSON.stringify({ error: { message: wordFor(head.status), decision } })}\n`);
     const fields: string[] = ['content-type', 'application/json; charset=utf-8', 'cache-control', 'no-store'];
-    if (decision !== undefined) fields.push('x-postern-decision', decision);
+    for (const name of told) {
+      const value = fieldOf(head.fields, name);
+      if (value !== undefined) fields.push(name, value);
+    }
     this.#downstream.head({ ...head, fields, length: this.#body.length });
   }
 
@@ -62,6 +65,9 @@ function fieldOf(fields: FieldList, name: string): string | undefined {
   for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1];
   return undefined;
 }
+
+/** What a stranger may know beside the status. */
+const told = ['x-postern-decision', 'www-authenticate', 'retry-after', 'allow'];
 
 const words: Readonly<Record<number, string>> = {
   401: 'a valid token is needed',

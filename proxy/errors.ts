@@ -98,6 +98,12 @@ export const proxyErrors = {
     retryable: true,
     exposed: 'this host is not served on this connection',
   },
+  ACCESS_TOKEN_NEEDED: {
+    message: 'access needs a valid token of whoever asks',
+    hint: 'send it as Authorization: Bearer; its issuer is a JwtIssuer resource',
+    status: 401,
+    retryable: false,
+  },
   PROXY_NOT_READY: {
     message: 'this proxy has no configuration from the control plane yet',
     hint: 'look at the sidecar log; run: postern status',

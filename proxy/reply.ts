@@ -49,6 +49,7 @@ export function replyTo(fault: PosternError, options: ReplyOptions): Reply {
     hop,
     ...(hop === 'inbound' && unprocessed.has(fault.code) ? [unprocessedField, '1'] : []),
     ...(typeof fault.details.seconds === 'number' ? ['retry-after', String(fault.details.seconds)] : []),
+    ...(status === 401 ? ['www-authenticate', 'Bearer'] : []),
     ...(status === 405 ? ['allow', 'GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS'] : []),
   ];
   return { head: { status, reason: phraseOf(status), fields, length: body.length }, body };

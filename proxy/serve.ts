@@ -11,7 +11,7 @@ import { isBanned, type Peer } from './identity.ts';
 import type { Plane, View } from './plane.ts';
 import type { Place, Pool } from './pool.ts';
 import { replyTo } from './reply.ts';
-import type { FieldList } from './request-head.ts';
+import { type FieldList, valuesOf } from './request-head.ts';
 import type { Trace } from './tracing/context.ts';
 
 type OpenRecord = ReturnType<typeof openRecord>;
@@ -105,7 +105,13 @@ export function admit(
 ): Permit | undefined {
   const verdict = decide(view);
   if (!verdict.isPermit) {
-    deny({ heard, exchange, record }, verdict.decision, deniedBy(heard, exchange, sent));
+    const { decision } = verdict;
+    const isToBeAsked = heard.isPublic && wantsToken(decision, exchange, view.program.asksToken(sent.to ?? ''));
+    deny(
+      { heard, exchange, record },
+      decision,
+      isToBeAsked ? fail('ACCESS_TOKEN_NEEDED') : deniedBy(heard, exchange, sent),
+    );
     return undefined;
   }
   noteDecision(record, verdict.decision);
@@ -211,6 +217,12 @@ function deniedBy(
 ): PosternError {
   const to = (sent.to ?? '').replace(/^spiffe:\/\/[^/]+\//, '');
   return fail('ACCESS_DENIED', { from: caller?.id.service ?? '', to, method: head.method, path: sent.path });
+}
+
+/** Whether a caller from outside would get further with a token, or another one. */
+function wantsToken({ reason }: Denial['decision'], { head }: Exchange, isAsked: boolean): boolean {
+  if (reason === 'token-refused') return true;
+  return reason === 'default-deny' && isAsked && valuesOf(head.fields, 'authorization').length === 0;
 }
 
 const isVerified = ({ caller, isPublic }: Heard): boolean => caller !== undefined && isPublic !== true;

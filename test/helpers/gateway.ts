@@ -54,8 +54,14 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
     writeFileSync(path, text, { mode });
     return path;
   };
+  /** At the end of the test that started it, or of the town when that was no test. */
+  const kept: Process<unknown>[] = [];
   const ending = <T>(process: Process<T>): Process<T> => {
-    onTestFinished(async () => void (await process.stop()));
+    try {
+      onTestFinished(async () => void (await process.stop()));
+    } catch {
+      kept.push(process);
+    }
     return process;
   };
   const token: Town['token'] = async (service) =>
@@ -84,6 +90,7 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
       );
     },
     async end() {
+      await Promise.all(kept.map((process) => process.stop()));
       await server.stop();
       own[Symbol.dispose]();
     },
