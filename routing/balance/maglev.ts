@@ -12,12 +12,13 @@ const golden = 0x9e3779b9;
 
 export class Maglev {
   readonly #members: readonly Member[];
-  /** The place of the member in each row. */
-  readonly #table = new Int32Array(rows).fill(-1);
+  /** The place of the member in each row; no more memory than places need, since every cluster and subset in use has one. */
+  readonly #table: Uint16Array | Uint32Array;
 
   constructor(members: readonly Member[]) {
     // The order in which members take rows must be the same in every proxy.
     this.#members = [...members].sort((one, other) => (one.address < other.address ? -1 : 1));
+    this.#table = members.length < 2 ** 16 ? new Uint16Array(rows) : new Uint32Array(rows);
     this.#fill();
   }
 
@@ -53,14 +54,16 @@ export class Maglev {
     const skip = Int32Array.from(members, ({ address }) => 1 + (mix(fnv1a(address, 0x9747b28c)) % (rows - 1)));
     /** A member takes a row in each round in which its weight has come up to the greatest once more, as in Envoy. */
     const due = new Float64Array(members.length);
+    const isTaken = new Uint8Array(rows);
     for (let taken = 0; ; )
       for (let place = 0; place < members.length; place++) {
         due[place]! += members[place]!.weight;
         if (due[place]! < greatest) continue;
         due[place]! -= greatest;
         let row = next[place]!;
-        while (table[row] !== -1) row = (row + skip[place]!) % rows;
+        while (isTaken[row] === 1) row = (row + skip[place]!) % rows;
         table[row] = place;
+        isTaken[row] = 1;
         next[place] = (row + skip[place]!) % rows;
         if (++taken === rows) return;
       }
