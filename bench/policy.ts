@@ -13,9 +13,10 @@ import {
   suggestRules,
   whoCan,
 } from '#policy/tools';
-import type { PolicyRule, PolicySet } from '#wire';
+import type { PolicySet } from '#wire';
 import { type Bench, type Figure, quantile } from './bench.ts';
 import { createCedar } from './cedar.ts';
+import { rulesOf, benchService as service, benchTo as to } from './rules.ts';
 
 const sizes = [100, 1_000, 10_000, 100_000];
 const perBatch = 32;
@@ -218,36 +219,6 @@ function cedarMicros(set: PolicySet, { size, questions, agrees }: CasbinRun): nu
   const wrong = questions.slice(0, rounds).filter((question, index) => agrees(question) !== answers[index]);
   if (wrong.length > 0) throw new Error(`Cedar and the program differ on ${wrong.length} questions`);
   return micros;
-}
-
-const to = 'spiffe://bench/payments';
-const service = (index: number): string => `spiffe://bench/team${index % 20}/service${index % 200}`;
-
-function rulesOf(size: number): PolicySet {
-  const rules = Array.from({ length: size }, (_, index): PolicyRule => {
-    const from =
-      index % 10 === 3
-        ? `group:g${index % 50}`
-        : index % 10 === 7
-          ? `spiffe://bench/team${index % 20}/**`
-          : service(index);
-    const path = `/v${index % 7}/resource${index}`;
-    return {
-      policy: 'bench',
-      id: `r${index}`,
-      effect: index % 20 === 11 ? 'deny' : 'allow',
-      to: [to],
-      from: [from],
-      methods: index % 3 === 0 ? ['GET', 'HEAD'] : ['POST'],
-      paths: index % 5 === 0 ? [`${path}/**`] : index % 2 === 0 ? [path, `${path}/{id}`] : [path],
-      ...(index % 10 === 5 ? { when: [{ key: 'header:x-env', in: ['prod', 'stage'] }] } : {}),
-    };
-  });
-  const groups = Array.from({ length: 50 }, (_, index): [string, string[]] => [
-    `g${index}`,
-    Array.from({ length: 40 }, (_, member) => service(index + member * 5)),
-  ]);
-  return { revision: 1, rules, groups: Object.fromEntries(groups) };
 }
 
 function questionsOf(size: number): Question[] {

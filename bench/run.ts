@@ -10,6 +10,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   routing: () => import('./routing.ts'),
   balance: () => import('./balance.ts'),
   observability: () => import('./observability.ts'),
+  'large-snapshot': () => import('./large-snapshot.ts'),
   audit: () => import('./audit.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),

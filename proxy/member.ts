@@ -13,6 +13,7 @@ import { advertised } from './agent/address.ts';
 import type { Holding, SidecarFolder } from './agent/disk.ts';
 import { answerDump } from './agent/dump.ts';
 import { obtainIdentity } from './agent/enrol.ts';
+import { createLargeSnapshots } from './agent/large-snapshot.ts';
 import { lockFolder } from './agent/lock.ts';
 import { dumpOf, type Shown } from './agent/pages.ts';
 import { pause } from './agent/pause.ts';
@@ -183,9 +184,14 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
   undo.defer(() => taps.close());
 
   const configured = new AbortController();
+  const large = createLargeSnapshots({
+    monotonic: () => clock.monotonic(),
+    pause: () => new Promise((resolve) => setImmediate(resolve)),
+  });
   const snapshots = createSnapshots({
     service: id,
     folder,
+    large,
     apply: (snapshot) => dataPlane.applySnapshot(snapshot),
     onSettled: () => {
       if (snapshots.current) configured.abort();
@@ -206,19 +212,21 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
     spans.sendTo(snapshots.current?.mesh?.tracing?.otlp);
     cancelKeep ??= clock.after(keepAfterMs * (0.2 + 0.8 * random()), () => {
       cancelKeep = undefined;
-      snapshots.keep();
-      reporter?.reportNow();
+      const kept = snapshots.keep();
+      if (kept) void kept.then(() => reporter?.reportNow());
+      else reporter?.reportNow();
     });
   };
   undo.defer(() => {
     cancelKeep?.();
-    snapshots.keep();
+    return snapshots.keep();
   });
   const watch = startWatch({
     ...shared,
     revision: () => snapshots.newest,
-    onSnapshot: (value) => {
-      if (snapshots.take(value)) configured.abort();
+    readLarge: (line) => large.read(line),
+    onSnapshot: (value, problems) => {
+      if (snapshots.take(value, problems)) configured.abort();
       keepSoon();
     },
     onChange: (value) => {

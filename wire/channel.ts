@@ -39,7 +39,7 @@ export interface Channel {
   }): Promise<T>;
   /**
    * One JSON value for each line of the reply, until the server ends it or `signal` aborts it (neither throws).
-   * Lines are at most 64 MiB; `silenceMs` without a byte throws CONTROL_UNREACHABLE.
+   * Lines are at most 64 MiB; `silenceMs` without a byte throws CONTROL_UNREACHABLE. A line above `largeBytes` comes unread, as a `Uint8Array`.
    */
   stream(o: {
     readonly method: Method;
@@ -47,6 +47,7 @@ export interface Channel {
     readonly body?: unknown;
     readonly signal?: AbortSignal;
     readonly silenceMs?: number;
+    readonly largeBytes?: number;
   }): AsyncIterable<unknown>;
   /** Closes every connection; what still runs fails as CONTROL_UNREACHABLE. */
   close(): void;
@@ -109,9 +110,9 @@ async function callOnce(connector: Connector, exchange: Exchange): Promise<strin
 
 async function* streamLines(
   connector: Connector,
-  request: Exchange & { readonly signal?: AbortSignal; readonly silenceMs?: number },
+  request: Exchange & { readonly signal?: AbortSignal; readonly silenceMs?: number; readonly largeBytes?: number },
 ): AsyncGenerator<unknown> {
-  const { clock, url, timeoutMs, silenceMs, signal } = request;
+  const { clock, url, timeoutMs, silenceMs, largeBytes, signal } = request;
   if (signal?.aborted) return;
   const stop = new AbortController();
   const onAbort = (): void => stop.abort();
@@ -128,7 +129,8 @@ async function* streamLines(
     disarm();
     if (!isGood(response)) throw refusalOf(response, await readWhole(response, url), url);
     const chunks = silenceMs === undefined ? response : withinSilence(response, { clock, silenceMs, silent });
-    for await (const line of readLines(chunks, { longest: largestReply, url })) yield parse(line, url);
+    const bounds = { longest: largestReply, url, ...(largeBytes !== undefined && { large: largeBytes }) };
+    for await (const line of readLines(chunks, bounds)) yield typeof line === 'string' ? parse(line, url) : line;
     finished = true;
   } catch (thrown) {
     if (signal?.aborted) return;

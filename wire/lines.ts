@@ -3,11 +3,14 @@ import { isUtf8 } from 'node:buffer';
 import type { Clock } from '#base/clock';
 import { fail } from './errors.ts';
 
-/** Each non-empty line as text; a line above `longest` bytes, or one that is not UTF-8, throws CONTROL_REPLY_INVALID. */
+/**
+ * Each non-empty line as text; a line above `longest` bytes, or one that is not UTF-8, throws CONTROL_REPLY_INVALID. One above `large` bytes comes as its
+ * bytes, in memory of its own and as they are: looking at them is left to whoever has the time.
+ */
 export async function* readLines(
   chunks: AsyncIterable<Buffer>,
-  { longest, url }: { readonly longest: number; readonly url: string },
-): AsyncGenerator<string> {
+  { longest, large = longest, url }: { readonly longest: number; readonly large?: number; readonly url: string },
+): AsyncGenerator<string | Uint8Array<ArrayBuffer>> {
   let held: Buffer[] = [];
   let size = 0;
   for await (const chunk of chunks) {
@@ -17,6 +20,12 @@ export async function* readLines(
       size += end - from;
       from = end + 1;
       if (size > longest) throw tooLong(longest, url);
+      if (size > large) {
+        yield joined(held, size);
+        held = [];
+        size = 0;
+        continue;
+      }
       const line = held.length === 1 ? held[0]! : Buffer.concat(held);
       held = [];
       size = 0;
@@ -29,6 +38,16 @@ export async function* readLines(
       if (size > longest) throw tooLong(longest, url);
     }
   }
+}
+
+function joined(chunks: readonly Buffer[], size: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 /** The same chunks; calls `silent` when none came for `silenceMs` while one was awaited (a slow reader is not a silent peer). */

@@ -53,6 +53,8 @@ export interface SidecarFolder {
   /** Not checked for meaning; `broken` says why the file cannot be used. */
   readSnapshot(): StoredSnapshot;
   writeSnapshot(text: string): void;
+  /** Where that is: see `writeSnapshotFile`. */
+  readonly snapshotPath: string;
 }
 
 const stateVersion = 1;
@@ -161,10 +163,18 @@ export function openFolder(path: string): SidecarFolder {
       const value = parseJson(body);
       return value === undefined ? { broken: 'it is not JSON' } : { value };
     },
-    // One atomic write carries the digest and what it is of; the digest is of the text, so nothing has to be serialised twice.
-    writeSnapshot: (text) =>
-      writeFileAtomic(file('snapshot.json'), `{"sha256":"${digestOf(text)}","snapshot":${text}}\n`),
+    snapshotPath: file('snapshot.json'),
+    writeSnapshot: (text) => writeSnapshotFile(file('snapshot.json'), [text]),
   };
+}
+
+/** One atomic write carries the digest and what it is of; the digest is of the text's parts, so nothing has to be serialised or put together twice. */
+export function writeSnapshotFile(path: string, text: readonly (string | Uint8Array)[]): void {
+  const digest = createHash('sha256');
+  const parts = text.map((part) => (typeof part === 'string' ? Buffer.from(part) : part));
+  for (const part of parts) digest.update(part);
+  const head = Buffer.from(`{"sha256":"${digest.digest('hex')}","snapshot":`);
+  writeFileAtomic(path, Buffer.concat([head, ...parts, Buffer.from('}\n')]));
 }
 
 /** True while the certificate may be used. */

@@ -1,6 +1,6 @@
 // Which configuration is in force: each snapshot is checked, applied as a whole or refused as a whole, and kept on disk when told so.
 // A refused one leaves the policy as it is, but its bans and roots do not wait for a better policy; an older one never replaces a newer (Z2).
-import { messageOf } from '#base/error';
+import { messageOf, type Problem } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { check, isValid } from '#base/schema';
@@ -9,6 +9,7 @@ import { type Snapshot, snapshotChange, snapshotSchema, type UrgentPart, urgentS
 import { applyChange } from './change.ts';
 import type { SidecarFolder } from './disk.ts';
 import { fail } from './errors.ts';
+import type { LargeSnapshots } from './large-snapshot.ts';
 
 export interface Refusal {
   readonly revision: number;
@@ -25,20 +26,25 @@ export interface Snapshots {
   readonly refused: Refusal | undefined;
   /** Applies the one on disk, when there is a usable one. */
   restore(): void;
-  /** Takes a pushed snapshot, of any shape; true when it is in force on return. What takes longer is told by `onSettled`. Never throws. */
-  take(value: unknown): boolean;
+  /**
+   * Takes a pushed snapshot, of any shape; true when it is in force on return. What takes longer is told by `onSettled`. `problems`: what is wrong with it,
+   * when that has been looked for already. Never throws.
+   */
+  take(value: unknown, problems?: readonly Problem[]): boolean;
   /**
    * Takes what has changed since the snapshot before, of any shape, as `take` takes the snapshot that this makes. False when it makes none: it is for
    * another one, or no change at all. Never throws.
    */
   takeChange(value: unknown): boolean;
-  /** Makes what is in force durable, unless it is already. Never throws. */
-  keep(): void;
+  /** Makes what is in force durable, unless it is already: on return, or when the promise resolves. Never throws or rejects. */
+  keep(): Promise<void> | undefined;
 }
 
 export interface SnapshotsOptions {
   readonly service: SpiffeId;
   readonly folder: SidecarFolder;
+  /** Writes a snapshot that was read there. */
+  readonly large?: Pick<LargeSnapshots, 'write'>;
   /**
    * Puts it in force as a whole; throws to refuse it with nothing changed. A promise: its bans and bundle are in force, and the rest will be when its policy is
    * built (true), unless a newer one comes before (false).
@@ -74,9 +80,9 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     read: () => current?.revision ?? 0,
   });
 
-  const read = (value: unknown): Snapshot => {
+  const read = (value: unknown, problems?: readonly Problem[]): Snapshot => {
     received = undefined;
-    received = assertSnapshot(value, service);
+    received = assertSnapshot(value, service, problems);
     return received;
   };
   const putInForce = (snapshot: Snapshot): 'applied' | 'unchanged' | 'building' => {
@@ -154,9 +160,17 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
     }
   };
 
-  const take = (value: unknown): boolean => {
+  /** A large one on its way to the disk. */
+  let keeping: Promise<void> | undefined;
+  const notKept = (thrown: unknown): void => {
+    // In force all the same: only a restart while the control plane is away would miss it.
+    outcomes('unsaved').value++;
+    log.error('the configuration could not be kept on disk', { reason: messageOf(thrown) });
+  };
+
+  const take = (value: unknown, problems?: readonly Problem[]): boolean => {
     try {
-      const outcome = putInForce(value === received ? received! : read(value));
+      const outcome = putInForce(value === received ? received! : read(value, problems));
       if (outcome === 'applied') applied();
       return outcome !== 'building';
     } catch (thrown) {
@@ -208,26 +222,46 @@ export function createSnapshots(options: SnapshotsOptions): Snapshots {
       return true;
     },
     keep() {
-      if (!current || kept === current) return;
+      if (keeping) return keeping.then(() => this.keep());
+      const snapshot = current;
+      if (!snapshot || kept === snapshot) return undefined;
+      const wasKept = (): void => {
+        kept = snapshot;
+      };
       try {
-        folder.writeSnapshot(JSON.stringify(current));
-        kept = current;
+        const writing = options.large?.write(folder.snapshotPath, snapshot);
+        if (!writing) {
+          folder.writeSnapshot(JSON.stringify(snapshot));
+          wasKept();
+          return undefined;
+        }
+        keeping = writing.then(wasKept, notKept).finally(() => {
+          keeping = undefined;
+        });
       } catch (thrown) {
-        // In force all the same: only a restart while the control plane is away would miss it.
-        outcomes('unsaved').value++;
-        log.error('the configuration could not be kept on disk', { reason: messageOf(thrown) });
+        notKept(thrown);
       }
+      return keeping;
     },
   };
 }
 
-/** Revisions first: only the same one sent again is worth a look at the rest. */
+/** Revisions first: only the same one sent again is worth a look at the rest. Of policies the digest stands for the rules. */
 function isSame(one: Snapshot, other: Snapshot | undefined): boolean {
-  return one === other || (one.revision === other?.revision && JSON.stringify(one) === JSON.stringify(other));
+  if (one === other) return true;
+  return one.revision === other?.revision && JSON.stringify(shortened(one)) === JSON.stringify(shortened(other));
 }
 
-function assertSnapshot(value: unknown, service: SpiffeId): Snapshot {
-  const problems = check(snapshotSchema, value);
+function shortened(snapshot: Snapshot): unknown {
+  const { digest, revision } = snapshot.policy;
+  return digest === undefined ? snapshot : { ...snapshot, policy: { digest, revision } };
+}
+
+function assertSnapshot(
+  value: unknown,
+  service: SpiffeId,
+  problems: readonly Problem[] = check(snapshotSchema, value),
+): Snapshot {
   const revision = revisionOf(value);
   const [problem] = problems;
   if (problem) {

@@ -2,12 +2,13 @@
 // jitter, whatever ends it; never more than one at a time.
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
-import { messageOf } from '#base/error';
+import { messageOf, type Problem } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { isValid } from '#base/schema';
 import { type LookEvent, lookEvent, type WatchRequest, watchPingMs, wireVersion } from '#wire';
 import type { Channel } from '#wire/channel';
+import { type LargeEvent, largeBytes } from './large-snapshot.ts';
 import { pause } from './pause.ts';
 import { isRefusedIdentity } from './standing.ts';
 
@@ -26,7 +27,10 @@ export interface WatchOptions {
   readonly metrics: Metrics;
   /** The revision in force, told to the server on each opening. */
   readonly revision: () => number;
-  readonly onSnapshot: (snapshot: unknown) => void;
+  /** `problems`: what is wrong with it, when that has been looked for already. */
+  readonly onSnapshot: (snapshot: unknown, problems?: readonly Problem[]) => void;
+  /** Reads an event that would hold the event loop. What follows it on the stream waits. */
+  readonly readLarge: (line: Uint8Array<ArrayBuffer>) => Promise<LargeEvent>;
   /** What has changed since; false when it does not fit: the stream is opened again, which brings the whole. */
   readonly onChange: (change: unknown) => boolean;
   readonly onRenew: () => void;
@@ -62,20 +66,29 @@ export function startWatch(options: WatchOptions): Watch {
   const listen = async (): Promise<void> => {
     reconnects.value++;
     const body: WatchRequest = { version: wireVersion, revision: options.revision(), changes: true };
-    const request = { method: 'POST', path: '/v1/proxy/watch', body, silenceMs, signal: current.signal } as const;
+    const request = {
+      method: 'POST',
+      path: '/v1/proxy/watch',
+      body,
+      silenceMs,
+      largeBytes,
+      signal: current.signal,
+    } as const;
     for await (const event of channel.stream(request)) {
       if (!connected) log.info('connected to the control plane');
       connected = true;
       announced = false;
       backoff.reset();
-      if (!handle(event)) return;
+      const { signal } = current;
+      const read = event instanceof Uint8Array ? await options.readLarge(event as Uint8Array<ArrayBuffer>) : { event };
+      if (signal.aborted || !handle(read)) return;
     }
   };
 
   /** False when this stream is of no use any more. */
-  const handle = (event: unknown): boolean => {
+  const handle = ({ event, problems }: LargeEvent): boolean => {
     const { type, snapshot, change } = (event ?? {}) as { type?: unknown; snapshot?: unknown; change?: unknown };
-    if (type === 'snapshot') options.onSnapshot(snapshot);
+    if (type === 'snapshot') options.onSnapshot(snapshot, problems);
     else if (type === 'change') return takeChange(change);
     else if (type === 'renew') options.onRenew();
     else if (type === 'goodbye') return false;

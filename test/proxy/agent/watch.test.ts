@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '#base/clock';
 import { createLog } from '#base/log';
 import { createMetrics } from '#base/metrics';
 import { createChannel } from '#wire/channel';
+import { createLargeSnapshots } from '../../../proxy/agent/large-snapshot.ts';
 import { startWatch } from '../../../proxy/agent/watch.ts';
 import { createTestCa, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 
@@ -17,6 +18,10 @@ async function watching(clock: Clock = systemClock, silenceMs?: number) {
   const channel = createChannel({ url: control.url, identity: () => identity, bundle: () => ca.bundle, clock });
   const seen: unknown[] = [];
   let renewals = 0;
+  const large = createLargeSnapshots({
+    monotonic: () => clock.monotonic(),
+    pause: () => new Promise((resolve) => setImmediate(resolve)),
+  });
   const watch = startWatch({
     channel,
     clock,
@@ -24,6 +29,7 @@ async function watching(clock: Clock = systemClock, silenceMs?: number) {
     log,
     metrics,
     revision: () => seen.length,
+    readLarge: (line) => large.read(line),
     onSnapshot: (snapshot) => void seen.push(snapshot),
     onChange: (change) => seen.push(change) > 0 && change !== 'unfit',
     onRenew: () => void renewals++,
@@ -116,4 +122,14 @@ test('a banned identity does not knock often', async () => {
   await until(() => opened().length === 2);
   await new Promise((resolve) => setTimeout(resolve, 400));
   expect(opened()).toHaveLength(2);
+});
+
+test('an event too large to be read here is read elsewhere, and what follows it is handed on after it', async () => {
+  const { control, seen, watch } = await watching();
+  await until(() => seen.length === 1);
+  control.push({ type: 'snapshot', snapshot: { revision: 2, padding: 'x'.repeat(600_000) } });
+  control.push({ type: 'snapshot', snapshot: { revision: 3 } });
+  await until(() => seen.length === 3);
+  expect(seen.slice(1).map((snapshot) => (snapshot as { revision: number }).revision)).toEqual([2, 3]);
+  expect(watch.connected).toBe(true);
 });
