@@ -7,10 +7,11 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import { countedOnly, type Samples, sumOfSamples } from '#base/metrics';
-import type { PolicySet, Snapshot } from '#wire';
+import type { Snapshot } from '#wire';
 import type { RecordDraft } from './exchange-record.ts';
 import type { Ports } from './ports.ts';
 import { type FromWorker, type Outcome, slot, type ToWorker, type WorkerStart } from './worker-messages.ts';
+import { tellSnapshot } from './worker-snapshot.ts';
 
 export interface ThreadOptions {
   readonly index: number;
@@ -67,7 +68,8 @@ interface Life {
   readonly changing: Map<number, () => void>;
   readonly listening: PromiseWithResolvers<void>;
   readonly drained: PromiseWithResolvers<void>;
-  policy: PolicySet | undefined;
+  /** What it was told last. */
+  told: Snapshot | undefined;
   isListening: boolean;
   fault: string | undefined;
 }
@@ -100,7 +102,7 @@ export function createThread(o: ThreadOptions): Thread {
       changing: new Map(),
       listening: Promise.withResolvers(),
       drained: Promise.withResolvers(),
-      policy: start.snapshot?.policy,
+      told: start.snapshot,
       isListening: false,
       fault: undefined,
     };
@@ -177,13 +179,12 @@ export function createThread(o: ThreadOptions): Thread {
   const apply = (snapshot: Snapshot): Promise<Outcome | undefined> => {
     const own = life;
     if (!own) return Promise.resolve(undefined);
-    const { policy, ...rest } = snapshot;
-    const isKnown = own.policy !== undefined && isSame(own.policy, policy);
-    own.policy = policy;
+    const told = tellSnapshot(snapshot, own.told);
+    own.told = snapshot;
     const id = nextId++;
     return new Promise((resolve) => {
       own.settling.set(id, resolve);
-      own.worker.postMessage({ type: 'snapshot', id, rest, policy: isKnown ? undefined : policy } satisfies ToWorker);
+      own.worker.postMessage({ type: 'snapshot', id, told } satisfies ToWorker);
     });
   };
 
@@ -248,11 +249,6 @@ export function createThread(o: ThreadOptions): Thread {
       await life?.worker.terminate();
     },
   };
-}
-
-/** The same object, or the same policy in the control plane's own words. */
-function isSame(one: PolicySet, other: PolicySet): boolean {
-  return one === other || (one.digest !== undefined && one.digest === other.digest && one.revision === other.revision);
 }
 
 /** Nothing of ours: there may be a token in it. Only where compiled code is: without it a thread takes 100 ms and 10 MB more to start. */

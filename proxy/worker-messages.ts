@@ -2,9 +2,10 @@
 import type { KeyObject } from 'node:crypto';
 import type { Fields, Level } from '#base/log';
 import type { Samples } from '#base/metrics';
-import type { PolicySet, Snapshot } from '#wire';
+import type { Snapshot } from '#wire';
 import type { DataPlaneOptions } from './data-plane.ts';
 import type { Ports } from './ports.ts';
+import type { ToldSnapshot } from './worker-snapshot.ts';
 
 /** With what a thread begins: what is in force at that moment. */
 export interface WorkerStart {
@@ -50,13 +51,7 @@ export const mostUnderway = 8_192;
 
 export type ToWorker =
   | ({ readonly type: 'identity' } & PlainIdentity)
-  /** Without a policy it is the one of the snapshot before: a policy may be megabytes, and what changes most is the rest. */
-  | {
-      readonly type: 'snapshot';
-      readonly id: number;
-      readonly rest: Omit<Snapshot, 'policy'>;
-      readonly policy: PolicySet | undefined;
-    }
+  | { readonly type: 'snapshot'; readonly id: number; readonly told: ToldSnapshot }
   /** Where to listen from now on. */
   | { readonly type: 'ports'; readonly id: number; readonly ports: Ports }
   /** With what requests are refused because decisions cannot be recorded; nothing: they can. */

@@ -18,6 +18,7 @@ import {
   type ToWorker,
   type WorkerStart,
 } from './worker-messages.ts';
+import { hearSnapshot } from './worker-snapshot.ts';
 
 const port = parentPort!;
 const { settings, shared, identity, snapshot, blocked } = workerData as WorkerStart;
@@ -58,7 +59,8 @@ const plane = createDataPlane({
   },
 });
 
-let { policy } = snapshot ?? {};
+/** What the main thread has told last, whatever became of it here. */
+let heard = snapshot;
 /** Settles with the newest policy that takes long to build. */
 let building: Promise<void> = Promise.resolve();
 
@@ -67,8 +69,8 @@ port.on('message', (message: ToWorker) => {
     case 'identity':
       return plane.setIdentity(readIdentity(message));
     case 'snapshot':
-      policy = message.policy ?? policy!;
-      return apply(message.id, { ...message.rest, policy });
+      heard = hearSnapshot(message.told, heard);
+      return apply(message.id, heard);
     case 'ports':
       // A thread that cannot listen where the others do ends, and another one takes its place.
       return void plane.usePorts(message.ports).then(() => say({ type: 'listens', id: message.id }));

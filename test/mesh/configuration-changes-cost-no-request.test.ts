@@ -110,65 +110,69 @@ function declared(step: number) {
   return [cluster, ...(at(6) > 0 ? [outside] : []), routes];
 }
 
-test('configuration is changed a hundred times under load: each change is in force, no request fails, no connection is dropped', async () => {
-  const live = await startLiveMesh();
-  const answer = (name: string) =>
-    startApp((asked, response) => {
-      if (asked.url !== '/stream') return void response.end(name);
-      const more = setInterval(() => response.write('.'), 20);
-      response.on('close', () => clearInterval(more));
-    });
-  for (const version of ['v1', 'v2'])
-    await live.sidecar('payments', { app: await answer(version), labels: { version, app: 'payments' } });
-  const web = await live.sidecar('web');
-  await live.apply(policyFor('payments', ['web']), policyFor('outside', ['web']), ...declared(0));
-  const agent = new Agent({ keepAlive: true });
-  await eventually(
-    () => ask(web, agent, '/step'),
-    ({ status }) => status === 200,
-  );
-
-  const running = Array.from({ length: callers }, () => startCaller(web));
-  let streamed = '';
-  const stream = request(`http://${web.addresses.outbound}/stream`, { headers: { host: 'payments' } });
-  const ended = new Promise<string>((resolve) => {
-    stream.on('error', (thrown) => resolve(thrown.message));
-    stream.on('response', (response) => {
-      response.setEncoding('utf8').on('data', (text: string) => {
-        streamed += text;
+test.each([1, 2])(
+  'configuration is changed a hundred times under load of a sidecar with %d threads: each change is in force, no request fails, no connection is dropped',
+  async (workers) => {
+    const live = await startLiveMesh();
+    const answer = (name: string) =>
+      startApp((asked, response) => {
+        if (asked.url !== '/stream') return void response.end(name);
+        const more = setInterval(() => response.write('.'), 20);
+        response.on('close', () => clearInterval(more));
       });
-      response.on('close', () => resolve('closed'));
-    });
-  });
-  stream.end();
-  await eventually(
-    () => streamed.length,
-    (length) => length > 0,
-  );
-
-  for (let step = 1; step <= changes; step++) {
-    const body = { version: 1, resources: declared(step).map((resource) => ({ resource })) };
-    await live.mesh.admin.call({ method: 'POST', path: '/v1/resources', body });
+    for (const version of ['v1', 'v2'])
+      await live.sidecar('payments', { app: await answer(version), labels: { version, app: 'payments' } });
+    const web = await live.sidecar('web', { workers });
+    await live.apply(policyFor('payments', ['web']), policyFor('outside', ['web']), ...declared(0));
+    const agent = new Agent({ keepAlive: true });
     await eventually(
       () => ask(web, agent, '/step'),
-      ({ body }) => body === String(step),
-      { everyMs: 5 },
+      ({ status }) => status === 200,
     );
-  }
-  const before = streamed.length;
-  await eventually(
-    () => streamed.length,
-    (length) => length > before,
-  );
-  stream.destroy();
-  expect(await ended).toBe('closed');
-  await Promise.all(running.map((caller) => caller.stop()));
-  agent.destroy();
 
-  expect(running.flatMap(({ failures }) => failures)).toEqual([]);
-  // Each of them has used the one connection that it began with.
-  expect(running.map(({ ports }) => ports.size)).toEqual(running.map(() => 1));
-  const answered = (body: string): number => running.reduce((sum, { bodies }) => sum + (bodies.get(body) ?? 0), 0);
-  expect(answered('v1')).toBeGreaterThan(50);
-  expect(answered('v2')).toBeGreaterThan(50);
-}, 180_000);
+    const running = Array.from({ length: callers }, () => startCaller(web));
+    let streamed = '';
+    const stream = request(`http://${web.addresses.outbound}/stream`, { headers: { host: 'payments' } });
+    const ended = new Promise<string>((resolve) => {
+      stream.on('error', (thrown) => resolve(thrown.message));
+      stream.on('response', (response) => {
+        response.setEncoding('utf8').on('data', (text: string) => {
+          streamed += text;
+        });
+        response.on('close', () => resolve('closed'));
+      });
+    });
+    stream.end();
+    await eventually(
+      () => streamed.length,
+      (length) => length > 0,
+    );
+
+    for (let step = 1; step <= changes; step++) {
+      const body = { version: 1, resources: declared(step).map((resource) => ({ resource })) };
+      await live.mesh.admin.call({ method: 'POST', path: '/v1/resources', body });
+      await eventually(
+        () => ask(web, agent, '/step'),
+        ({ body }) => body === String(step),
+        { everyMs: 5 },
+      );
+    }
+    const before = streamed.length;
+    await eventually(
+      () => streamed.length,
+      (length) => length > before,
+    );
+    stream.destroy();
+    expect(await ended).toBe('closed');
+    await Promise.all(running.map((caller) => caller.stop()));
+    agent.destroy();
+
+    expect(running.flatMap(({ failures }) => failures)).toEqual([]);
+    // Each of them has used the one connection that it began with.
+    expect(running.map(({ ports }) => ports.size)).toEqual(running.map(() => 1));
+    const answered = (body: string): number => running.reduce((sum, { bodies }) => sum + (bodies.get(body) ?? 0), 0);
+    expect(answered('v1')).toBeGreaterThan(50);
+    expect(answered('v2')).toBeGreaterThan(50);
+  },
+  180_000,
+);

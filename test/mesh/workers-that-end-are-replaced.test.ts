@@ -111,7 +111,11 @@ describe('a thread that', () => {
         if (nth > 0) return undefined;
         const post = worker.postMessage.bind(worker);
         worker.postMessage = (message: ToWorker) =>
-          post(message.type === 'snapshot' ? { ...message, rest: { ...message.rest, bundle: 'x' } } : message);
+          post(
+            message.type === 'snapshot'
+              ? { ...message, told: { ...message.told, rest: { ...message.told.rest, bundle: 'x' } } }
+              : message,
+          );
         return worker;
       },
     });
