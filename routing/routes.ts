@@ -109,7 +109,21 @@ export function compileRoutes({ services, clusters: declared, virtualServices, b
     byName: (name) => byName.get(name),
     clusters,
     virtualHosts: [...new Set(byName.values())],
-    nearest: (host) => suggest(host, byHost.keys()),
+    nearest: remembering((host) => suggest(host, [...byHost.keys()].slice(0, mostSuggested))),
+  };
+}
+
+/** Looking through names is not free, and who has mistyped one tries again. */
+const mostSuggested = 1_000;
+const mostRemembered = 64;
+function remembering(find: (name: string) => string | undefined): (name: string) => string | undefined {
+  const known = new Map<string, string | undefined>();
+  return (name) => {
+    if (known.has(name)) return known.get(name);
+    const found = find(name);
+    if (known.size >= mostRemembered) known.clear();
+    known.set(name, found);
+    return found;
   };
 }
 
