@@ -19,7 +19,7 @@ export interface Shown {
 export function describeService(shown: Shown): string {
   return formatSections(
     head(shown),
-    [proxies(shown), certificates(shown), routes(shown), ...clusters(shown), admits(shown), calls(shown)],
+    [...instances(shown), routes(shown), ...clusters(shown), admits(shown), calls(shown)],
     shown.output,
   );
 }
@@ -39,7 +39,15 @@ export function clustersInForce({ name, resources }: ServiceReport): {
 }
 
 function head({ report, now, output: { paint } }: Shown): string[] {
-  const { id, name, ban, host, ports, denials, isEnrolled, proxies } = report;
+  const { id, name, ban, host, ports, denials, isEnrolled, proxies, resources } = report;
+  const declared = resources.flatMap(({ resource }) => {
+    const isOwn =
+      (resource.kind === 'Cluster' || resource.kind === 'VirtualService') &&
+      (resource.service ?? resource.name) === name;
+    return isOwn ? (resource.hosts ?? []) : [];
+  });
+  const isOutside = resources.some(({ resource }) => resource.kind === 'Cluster' && resource.endpoints !== 'enrolled');
+  const hosts = new Set([...(isOutside && declared.length > 0 ? [] : [host]), ...declared]);
   const since = `since ${utc(denials.since).slice(11, 16)} UTC`;
   const live = proxies.filter(({ sync }) => sync !== 'left' && sync !== 'gone').length;
   const valid = report.certificates.filter(({ notAfter, banned: isBanned }) => notAfter > now && !isBanned).length;
@@ -47,13 +55,41 @@ function head({ report, now, output: { paint } }: Shown): string[] {
   return [
     `${paint('bold', name)}   ${id}`,
     ...pairs([
-      ['identity', banned ?? (isEnrolled ? undefined : 'never enrolled: known by what is declared of it')],
-      ['called as', host],
+      [
+        'identity',
+        banned ??
+          (isEnrolled
+            ? undefined
+            : isOutside
+              ? 'none of the mesh: it is outside'
+              : 'never enrolled: known by what is declared of it'),
+      ],
+      ['called as', [...hosts].join(', ')],
       ['app port', ports.join(', ')],
-      ['instances', `${live} live, with ${valid} valid certificate${valid === 1 ? '' : 's'}`],
+      [
+        'instances',
+        isOutside && !isEnrolled ? undefined : `${live} live, with ${valid} valid certificate${valid === 1 ? '' : 's'}`,
+      ],
       ['denied', `${denials.called} calls to it, ${denials.calling} calls by it, ${since}`],
     ]),
   ];
+}
+
+/** Of a service outside the mesh there are neither proxies nor certificates of ours. */
+function instances(shown: Shown): Section[] {
+  const outside = shown.report.resources.flatMap(({ resource }) =>
+    resource.kind === 'Cluster' && resource.endpoints !== 'enrolled' ? [resource] : [],
+  );
+  const isOutside = outside.length > 0 && !shown.report.isEnrolled;
+  return isOutside ? outside.map(outsideEndpoints) : [proxies(shown), certificates(shown)];
+}
+
+function outsideEndpoints(cluster: ClusterResource): Section {
+  const { endpoints, tls, via } = cluster;
+  const security = tls ? 'by TLS' : 'in the clear';
+  const way = via === undefined ? `callers call it themselves, ${security}` : `callers go by the egress gateway ${via}`;
+  const lines = [endpointsText(endpoints), `${way}; how one of them finds it now: postern proxy dump CALLER`];
+  return { title: 'Outside the mesh', body: lines.join('\n') };
 }
 
 function proxies({ report, now, output }: Shown): Section {

@@ -69,7 +69,7 @@ function policyOf({ answer, output }: Shown): Section {
   return { title: '1 Policy, on the call as it is made', body: verdictLines(answer.policy!, output.paint).join('\n') };
 }
 
-function routeOf({ answer, source, output }: Shown, notLookedAt: boolean): Section {
+function routeOf({ answer, asked, source, output }: Shown, notLookedAt: boolean): Section {
   const { virtualHost, routes, action, path } = answer.route;
   const located = source.located.find(
     ({ resource }) => resource.kind === 'VirtualService' && resource.name === virtualHost!.name,
@@ -81,7 +81,8 @@ function routeOf({ answer, source, output }: Shown, notLookedAt: boolean): Secti
   const lines = [`${name}${whereOf(located, '')}`];
   for (const { route, isTaken, unmet } of routes) {
     const index = routes.findIndex((one) => one.route === route);
-    if (isTaken) lines.push(`${output.paint('good', 'taken')}  route ${route}${whereOf(located, `/http/${index}`)}`);
+    if (isTaken)
+      lines.push(`${output.paint('good', 'taken')}  route ${route}${whereOf(located, `/${asked.protocol}/${index}`)}`);
     else lines.push(`passed route ${route}: ${unmetWords(unmet)}`);
   }
   if (!action) lines.push(output.paint('bad', 'no route matches: answered with 404'));

@@ -11,7 +11,7 @@ export interface Setting {
 
 /** Groups that hold also for a cluster that says nothing of them. */
 const always = ['loadBalancing', 'circuitBreaker'];
-const onlyDeclared = ['subsets', 'outlierDetection', 'healthCheck', 'tls', 'via'];
+const onlyDeclared = ['protocol', 'subsets', 'outlierDetection', 'healthCheck', 'tls', 'plaintext', 'via'];
 
 export function settingsInForce(declared: Partial<ClusterResource>): Setting[] {
   const fields = resourceSchemas.Cluster.properties ?? {};

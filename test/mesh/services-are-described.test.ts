@@ -86,6 +86,23 @@ test('a service that is not there is told with the nearest, and one that was nev
   expect((await live.run('describe', 'batch')).stdout).toContain('never enrolled');
 });
 
+test('a service outside the mesh is described by what is declared of it: where it is, how it is called, who may', async () => {
+  const { live } = await build();
+  const stripe = {
+    ...{ kind: 'Cluster', name: 'stripe', hosts: ['api.stripe.test'], endpoints: { static: ['10.0.0.1:443'] } },
+    ...{ tls: { sni: 'api.stripe.test' }, outlierDetection: { consecutive5xx: 3 } },
+  };
+  await live.apply(stripe, policyFor('stripe', ['payments']));
+  const { code, stdout } = await live.run('describe', 'stripe');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/called as +api\.stripe\.test\n/);
+  expect(stdout).toMatch(/Outside the mesh\n {2}10\.0\.0\.1:443\n {2}callers call it themselves, by TLS/);
+  expect(stdout).toMatch(/outlierDetection\.consecutive5xx +3 +declared\n/);
+  expect(stdout).toMatch(/tls\.sni +api\.stripe\.test +declared\n/);
+  expect(stdout).toMatch(/allow +stripe-access\/calls +payments +GET/);
+  expect(stdout).not.toContain('Certificates');
+});
+
 test('refusals are counted and a ban is said out loud', async () => {
   const { live, checkout } = await build();
   expect(await callThrough(checkout, { host: 'payments', path: '/x', method: 'DELETE' })).toBe(403);
