@@ -33,8 +33,8 @@ export class Group {
   prepare(now: number): void {
     const levels = this.#levels;
     for (const level of levels) level.count();
-    const minHealthy = this.#settings.zones?.minHealthy || 1;
-    const health = levels.map((level) => Math.min(1, level.healthyShare / minHealthy));
+    const minHealthy = this.#settings.zones?.minHealthy ?? 1;
+    const health = levels.map((level) => (level.healthy === 0 ? 0 : Math.min(1, level.healthyShare / minHealthy)));
     const total = Math.min(
       1,
       health.reduce((sum, one) => sum + one, 0),

@@ -69,6 +69,20 @@ describe('zones', () => {
       shares: { a: 1 },
     },
     {
+      claim: 'a minHealthy of 0 %: as long as there is one',
+      zones: { a: { all: 10, healthy: 1 }, b: { all: 4 } },
+      rules: { minHealthy: '0%' },
+      own: 'a',
+      shares: { a: 1 },
+    },
+    {
+      claim: 'a minHealthy of 0 %: and not when there is none',
+      zones: { a: { all: 10, healthy: 0 }, b: { all: 4 } },
+      rules: { minHealthy: '0%' },
+      own: 'a',
+      shares: { b: 1 },
+    },
+    {
       claim: 'fail over in the order that is said',
       zones: { a: { all: 4, healthy: 0 }, b: { all: 4 }, c: { all: 4 } },
       rules: { failover: ['c', 'b'] },
