@@ -6,7 +6,7 @@ import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, isQuick, type Program, selfChecked } from '#policy';
-import { createLiveCluster } from '#routing';
+import { createLiveCluster, type Part } from '#routing';
 import { type Identity, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
@@ -65,6 +65,8 @@ export interface DataPlaneOptions extends Ports {
   readonly forbids?: (address: string) => string | undefined;
   /** `health` has changed. */
   readonly onHealth?: () => void;
+  /** Which of the threads of this process it is: what clusters may have in progress is divided among them. */
+  readonly part?: Part;
   /** Other threads of this process listen on the same ports. */
   readonly sharing?: ListenOptions['sharing'];
   /** The longest that running exchanges may go on after `drain`. */
@@ -160,7 +162,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   const shared = {
     createLive: ({ name }: { name: string }) =>
       createLiveCluster({
-        ...{ name, monotonic, random: o.random, zone: o.zone },
+        ...{ name, monotonic, random: o.random, zone: o.zone, part: o.part },
         onEjection: (ejection) => metrics.ejected(name, ejection),
       }),
     onChange: upstreams.changed,

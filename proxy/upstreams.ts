@@ -228,10 +228,12 @@ export function createUpstreams(o: UpstreamsOptions): Upstreams {
     connectionOn: externalConnectionOn,
   };
   const createClusterPool = ({ link: declared, live }: Cluster, endpoint: ClusterEndpoint): Pool => {
+    const { maxConnections, maxPending } = live.bounds;
     const link = {
       ...declared,
-      maxConnections: declared.maxConnections ?? Math.min(limits.poolConnections, live.bounds.maxConnections),
-      maxPending: declared.maxPending ?? Math.min(limits.poolPending, live.bounds.maxPending),
+      maxConnections:
+        declared.maxConnections === undefined ? Math.min(limits.poolConnections, maxConnections) : maxConnections,
+      maxPending: declared.maxPending === undefined ? Math.min(limits.poolPending, maxPending) : maxPending,
     };
     if (link.kind === 'mesh') return createServicePool(link, endpoint, ready());
     return createExternalPool({ ...externalOptions, link, endpoint });

@@ -17,6 +17,7 @@ export interface WorkerStart {
     | 'drainMs'
     | 'limits'
     | 'linkProtocols'
+    | 'part'
     | 'zone'
     | 'clientCertificates'
     | 'nameServers'

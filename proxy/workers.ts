@@ -62,7 +62,12 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   const { platform = process.platform, clock } = o;
   if (platform !== 'linux') throw fail('PROXY_WORKERS_UNSUPPORTED', { workers: o.workers, platform });
   const whole: Limits = { ...defaultLimits, ...o.limits };
-  const main = createDataPlane({ ...o, limits: partOf(whole, o.workers, 0), sharing: 'first' });
+  const main = createDataPlane({
+    ...o,
+    limits: partOf(whole, o.workers, 0),
+    part: { index: 0, of: o.workers },
+    sharing: 'first',
+  });
   let identity: Identity | undefined;
   /** What is in force here, and what will be once its policy is built. */
   let inForce: Snapshot | undefined;
@@ -107,6 +112,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
         instance: o.instance,
         drainMs: o.drainMs,
         limits: partOf(whole, o.workers, index),
+        part: { index, of: o.workers },
         ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
         ...(o.zone !== undefined && { zone: o.zone }),
         ...(o.clientCertificates !== undefined && { clientCertificates: o.clientCertificates }),

@@ -15,7 +15,7 @@ export type {
   TunnelAction,
 } from './action.ts';
 export { type Hashable, hashOf } from './balance/hash.ts';
-export type { BreakerBounds, ClusterSettings } from './balance/settings.ts';
+export type { BreakerBounds, ClusterSettings, Part } from './balance/settings.ts';
 export type { Traffic } from './build.ts';
 export { buildTraffic } from './build.ts';
 export type { Endpoint } from './endpoint.ts';

@@ -13,6 +13,7 @@ import {
   breakerBounds,
   type ClusterSettings,
   outlierBounds,
+  type Part,
 } from './balance/settings.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -73,6 +74,8 @@ export interface LiveClusterOptions {
   readonly random: () => number;
   /** The zone of this proxy. */
   readonly zone: string | undefined;
+  /** Of a proxy with several threads; the bounds of the breaker are divided among them. */
+  readonly part?: Part | undefined;
   /** An endpoint is left out, or back. */
   readonly onEjection?: (o: {
     readonly address: string;
@@ -92,7 +95,8 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
   let members = new Map<string, Member>();
   let given: Given | undefined;
   let balance: BalanceSettings = balanceSettings({});
-  const breaker = new Breaker(breakerBounds({}));
+  const part = o.part ?? { index: 0, of: 1 };
+  const breaker = new Breaker(breakerBounds({}, part));
   /** By subset; made when one is asked for. */
   const groups = new Map<string | undefined, Group>();
   /** Rises with every change of a standing: groups prepare themselves when they have not seen it. */
@@ -179,7 +183,7 @@ export function createLiveCluster(o: LiveClusterOptions): LiveCluster {
       const previous = given;
       given = { settings: next.settings, endpoints };
       balance = balanceSettings(next.settings);
-      breaker.bounds = breakerBounds(next.settings);
+      breaker.bounds = breakerBounds(next.settings, part);
       outliers.update(outlierBounds(next.settings));
       if (!previous || !isMadeAlike(previous, given)) groups.clear();
       changesAt = 0;

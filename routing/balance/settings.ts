@@ -60,14 +60,23 @@ export function balanceSettings({ loadBalancing, subsets }: ClusterSettings): Ba
   };
 }
 
-export function breakerBounds({ circuitBreaker: given }: ClusterSettings): BreakerBounds {
+/** One of the threads of a proxy: the parts of all of them add up to the whole. */
+export interface Part {
+  /** From 0. */
+  readonly index: number;
+  readonly of: number;
+}
+
+/** Of a part, every bound but `minRetries` is 1 at least, so that no thread is shut out. */
+export function breakerBounds({ circuitBreaker: given }: ClusterSettings, { index, of }: Part): BreakerBounds {
+  const part = (whole: number): number => Math.floor(whole / of) + (index < whole % of ? 1 : 0);
   return {
-    maxConnections: given?.maxConnections ?? 256,
-    maxPending: given?.maxPending ?? 256,
-    maxRequests: given?.maxRequests ?? 1_024,
-    maxRetries: given?.maxRetries ?? 64,
+    maxConnections: Math.max(1, part(given?.maxConnections ?? 256)),
+    maxPending: Math.max(1, part(given?.maxPending ?? 256)),
+    maxRequests: Math.max(1, part(given?.maxRequests ?? 1_024)),
+    maxRetries: Math.max(1, part(given?.maxRetries ?? 64)),
     retryBudget: shareOf(given?.retryBudget ?? '20%'),
-    minRetries: given?.minRetries ?? 3,
+    minRetries: part(given?.minRetries ?? 3),
   };
 }
 

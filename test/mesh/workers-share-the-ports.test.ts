@@ -33,9 +33,10 @@ describe('three threads', () => {
     await open(addresses.upstreams[0]!.address.port, 3);
   });
 
-  test('all know in which zone they run', async () => {
+  test('all know in which zone they run, and which part of the bounds of clusters is theirs', async () => {
     const { started } = await startWorkers({ zone: 'eu-1' });
     expect(started.map(({ start }) => start.settings.zone)).toEqual(started.map(() => 'eu-1'));
+    expect(started.map(({ start }) => start.settings.part)).toEqual(started.map((_, at) => ({ index: at + 1, of: 3 })));
     expect(started.length).toBeGreaterThan(1);
   });
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ClusterSettings } from '#routing';
+import { breakerBounds } from '../../routing/balance/settings.ts';
 import { endpointNamed, trial } from '../helpers/live-cluster.ts';
 
 type Given = NonNullable<ClusterSettings['circuitBreaker']>;
@@ -20,6 +21,17 @@ test('every bound is finite when nothing is declared', () => {
   const ends = Array.from({ length: 2_000 }, () => cluster.admit()).filter((end) => end !== undefined);
   expect(ends).toHaveLength(1_024);
   expect(cluster.describe().refused).toEqual({ maxRequests: 976, maxRetries: 0, retryBudget: 0 });
+});
+
+test('the parts of several threads add up to the whole, and none is without', () => {
+  const sums = (circuitBreaker: Given, of: number) => {
+    const parts = Array.from({ length: of }, (_, index) => breakerBounds({ circuitBreaker }, { index, of }));
+    const sum = (name: 'maxRequests' | 'maxRetries' | 'minRetries' | 'maxPending') =>
+      parts.reduce((all, part) => all + part[name], 0);
+    return [sum('maxRequests'), sum('maxRetries'), sum('minRetries'), sum('maxPending')];
+  };
+  expect(sums({}, 3)).toEqual([1_024, 64, 3, 256]);
+  expect(sums({ maxRequests: 2, maxRetries: 5, minRetries: 2, maxPending: 1 }, 4)).toEqual([4, 5, 2, 4]);
 });
 
 describe('retries', () => {

@@ -113,7 +113,8 @@ describe('defaults', () => {
       return Object.fromEntries(values.filter(([, value]) => value !== undefined));
     };
     const circuitBreaker = explicit('circuitBreaker') as Declared['circuitBreaker'];
-    expect(breakerBounds({ circuitBreaker })).toEqual(breakerBounds({}));
+    const whole = { index: 0, of: 1 };
+    expect(breakerBounds({ circuitBreaker }, whole)).toEqual(breakerBounds({}, whole));
     const outlierDetection = explicit('outlierDetection') as Declared['outlierDetection'];
     expect(outlierBounds({ outlierDetection })).toEqual(outlierBounds({ outlierDetection: { successRate: {} } }));
     const loadBalancing = explicit('loadBalancing') as Declared['loadBalancing'];
