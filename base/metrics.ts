@@ -58,7 +58,7 @@ export interface WrittenFamily {
 
 /** By family, what stands before each value in the text (name and labels) and the value. */
 export type Samples = Readonly<
-  Record<string, { readonly type: string; readonly lines: Readonly<Record<string, number>> }>
+  Record<string, { readonly type: string; readonly help: string; readonly lines: Readonly<Record<string, number>> }>
 >;
 
 interface Family {
@@ -80,7 +80,7 @@ const overflow = {
 
 export function createMetrics(): Metrics {
   const families = new Map<string, Family>();
-  let others: () => readonly Samples[] = () => [];
+  let included: () => readonly Samples[] = () => [];
   const add = (family: Family): void => {
     if (families.has(family.name)) throw new TypeError(`metric ${family.name} is declared twice`);
     families.set(family.name, family);
@@ -103,11 +103,14 @@ export function createMetrics(): Metrics {
     return child;
   };
   const written = (): WrittenFamily[] => {
-    const added = sumOfSamples(others());
-    return [...families.values()].map(({ name, type, help, values }) => {
+    const added = sumOfSamples(included());
+    const own = [...families.values()].map(({ name, type, help, values }) => {
       const lines = addLines(Object.fromEntries(values()), added[name]?.lines ?? {});
       return { name, type, help, lines };
     });
+    // A family that is declared when it is needed may have been needed in another thread only.
+    const others = Object.entries(added).filter(([name]) => !families.has(name));
+    return [...own, ...others.map(([name, family]) => ({ name, ...family }))];
   };
   return {
     counter: (family) => plain('counter', family),
@@ -137,10 +140,10 @@ export function createMetrics(): Metrics {
       Object.fromEntries(
         [...families.values()]
           .filter(({ isWhole }) => !isWhole)
-          .map(({ name, type, values }) => [name, { type, lines: Object.fromEntries(values()) }]),
+          .map(({ name, type, help, values }) => [name, { type, help, lines: Object.fromEntries(values()) }]),
       ),
     include(samples) {
-      others = samples;
+      included = samples;
     },
     written,
     render: () => textOf(written()),
@@ -177,8 +180,8 @@ function textOf(families: readonly WrittenFamily[]): string {
 export function sumOfSamples(all: readonly Samples[]): Samples {
   const sums: Record<string, Samples[string]> = {};
   for (const samples of all)
-    for (const [name, { type, lines }] of Object.entries(samples))
-      sums[name] = { type, lines: addLines(sums[name]?.lines ?? {}, lines) };
+    for (const [name, { type, help, lines }] of Object.entries(samples))
+      sums[name] = { type, help, lines: addLines(sums[name]?.lines ?? {}, lines) };
   return sums;
 }
 

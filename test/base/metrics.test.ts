@@ -108,6 +108,17 @@ test('past its limit a family counts under other, and how often it did is counte
   expect(linesOf(ours.render())).toContain('postern_metrics_overflow_total{metric="a_total"} 2');
 });
 
+test('a family that only another thread has declared is there too', () => {
+  const [main, thread] = [createMetrics(), createMetrics()];
+  thread.counter({ name: 'late_total', help, labels: ['x'] })('p').value = 2;
+  main.include(() => [thread.samples()]);
+  expect(linesOf(main.render())).toEqual([
+    `# HELP late_total ${help}`,
+    '# TYPE late_total counter',
+    'late_total{x="p"} 2',
+  ]);
+});
+
 test('what is true of the whole process is not added up over threads', () => {
   const [main, thread] = [createMetrics(), createMetrics()];
   for (const one of [main, thread]) {
