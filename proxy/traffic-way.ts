@@ -40,7 +40,9 @@ export function wayOf(record: RecordDraft, names: KnownNames | undefined): Way {
     to,
     source: shortOf(peer, names),
     destination: shortOf(to, names),
-    ...{ virtualService, route, cluster, subset, isKnown },
+    // A cluster that configuration has just lost, or never had.
+    cluster: service === undefined && cluster !== '' ? 'unknown' : cluster,
+    ...{ virtualService, route, subset, isKnown },
   };
 }
 

@@ -75,10 +75,11 @@ test('what a peer made up is no label: unknown services, statuses that nobody re
   const { note, read } = create();
   const made = { hop: 'outbound', decision: 'deny', reason: 'default-deny', status: 403 } as const;
   for (let n = 0; n < 5_000; n++) note(recordOf({ ...made, to: `spiffe://example.org/made-up-${n}` }));
+  for (let n = 0; n < 1_000; n++) note(recordOf({ ...outbound, to: '', cluster: `made-up-${n}` }));
   for (let status = 600; status < 1_000; status++) note(recordOf({ ...outbound, status }));
   const lines = read('postern_http_requests_total');
-  expect(lines.map(({ labels }) => labels.destination)).toEqual(['unknown', ...Array(4).fill('payments')]);
-  expect(lines.map(({ labels }) => labels.status)).toEqual(['403', '6xx', '7xx', '8xx', '9xx']);
+  expect(lines.map(({ labels }) => labels.destination)).toEqual(['unknown', 'unknown', ...Array(4).fill('payments')]);
+  expect(lines.map(({ labels }) => labels.status)).toEqual(['403', '200', '6xx', '7xx', '8xx', '9xx']);
   expect(lines[0]!.value).toBe(5_000);
 });
 
