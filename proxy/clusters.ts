@@ -55,7 +55,7 @@ export interface ClustersOptions {
   /** How a question for the endpoints of a cluster ended; `reason` when there is no good answer, and those of before stay. */
   readonly onDnsAnswer: (o: { readonly cluster: string; readonly reason: string | undefined }) => void;
   /** Checks endpoints outside the mesh; those of services are checked by the proxies beside them. */
-  readonly createChecker: (onChange: CheckerOptions['onChange']) => Checker;
+  readonly createChecker: (cluster: string, onChange: CheckerOptions['onChange']) => Checker;
   /** An endpoint is healthy again, or is not any more and why. */
   readonly onHealth: (o: {
     readonly cluster: string;
@@ -137,7 +137,7 @@ export function createClusters(o: ClustersOptions): Clusters {
     cluster.levels = levels;
     const { check, link } = cluster;
     if (check && link.kind === 'external') {
-      cluster.checker ??= o.createChecker(({ address, reason }) => {
+      cluster.checker ??= o.createChecker(cluster.name, ({ address, reason }) => {
         o.onHealth({ cluster: cluster.name, address, reason });
         if (reason === undefined) cluster.failing.delete(address);
         else cluster.failing.set(address, reason);

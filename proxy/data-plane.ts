@@ -23,7 +23,7 @@ import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
 import { createGroup } from './group.ts';
 import { createAppHealth } from './health/app-health.ts';
-import { createHealthChecks } from './health/health-checks.ts';
+import { createHealthChecks, type Failing } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import type { ListenOptions } from './listen.ts';
@@ -63,6 +63,8 @@ export interface DataPlaneOptions extends Ports {
   readonly zone?: string | undefined;
   /** Why an address that nothing declares may not be called; of this machine and its links by default. */
   readonly forbids?: (address: string) => string | undefined;
+  /** `failing` has changed. */
+  readonly onFailing?: () => void;
   /** `health` has changed. */
   readonly onHealth?: () => void;
   /** Which of the threads of this process it is: what clusters may have in progress is divided among them. */
@@ -90,6 +92,9 @@ export interface DataPlane {
   readonly isReady: boolean;
   /** What the health check of its own service says of the application; `undefined`: it has none, or has not been answered. */
   readonly health: 'healthy' | 'unhealthy' | undefined;
+  /** What its health checks have found; those of a plane that shares its ports come from the first one, by `tellFailing`. */
+  readonly failing: Failing;
+  tellFailing(failing: Failing): void;
   /** Takes nothing new, lets exchanges end until `drainMs` have passed, then cuts. A second call cuts now. */
   drain(): Promise<void>;
   /** For the admin page: no secret in it. */
@@ -146,7 +151,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onConnectFailed: metrics.connectFailed,
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
-  const health = createHealthChecks({ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool });
+  const health = createHealthChecks({
+    ...{ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool },
+    isTold: o.sharing === 'more',
+    onFailing: () => o.onFailing?.(),
+  });
   const { app } = o;
   const appHealth =
     app &&
@@ -269,6 +278,10 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     get isReady() {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
+    get failing() {
+      return health.failing;
+    },
+    tellFailing: health.tell,
     get health() {
       return app ? appHealth?.state : group.state;
     },

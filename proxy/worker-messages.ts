@@ -4,6 +4,7 @@ import type { Fields, Level } from '#base/log';
 import type { Samples } from '#base/metrics';
 import type { Snapshot } from '#wire';
 import type { DataPlaneOptions } from './data-plane.ts';
+import type { Failing } from './health/health-checks.ts';
 import type { Ports } from './ports.ts';
 import type { ToldSnapshot } from './worker-snapshot.ts';
 
@@ -26,6 +27,8 @@ export interface WorkerStart {
   readonly shared: SharedArrayBuffer;
   readonly identity: PlainIdentity | undefined;
   readonly snapshot: Snapshot | undefined;
+  /** What health checks have found until now. */
+  readonly failing: Failing;
   /** What a request is refused with when too many records wait for the main thread; without it, records above that are lost and counted. */
   readonly blocked: PlainError | undefined;
 }
@@ -57,6 +60,8 @@ export type ToWorker =
   | { readonly type: 'ports'; readonly id: number; readonly ports: Ports }
   /** With what requests are refused because decisions cannot be recorded; nothing: they can. */
   | { readonly type: 'recording'; readonly refusal: PlainError | undefined }
+  /** What health checks have found: one thread asks for all. */
+  | { readonly type: 'health'; readonly failing: Failing }
   | { readonly type: 'look'; readonly id: number }
   /** A second one cuts. */
   | { readonly type: 'drain' };

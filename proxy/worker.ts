@@ -21,7 +21,7 @@ import {
 import { hearSnapshot } from './worker-snapshot.ts';
 
 const port = parentPort!;
-const { settings, shared, identity, snapshot, blocked } = workerData as WorkerStart;
+const { settings, shared, identity, snapshot, failing, blocked } = workerData as WorkerStart;
 const numbers = new Int32Array(shared);
 const metrics = createMetrics();
 const say = (message: FromWorker): void => port.postMessage(message);
@@ -77,6 +77,8 @@ port.on('message', (message: ToWorker) => {
     case 'recording':
       refusal = message.refusal;
       return;
+    case 'health':
+      return plane.tellFailing(message.failing);
     case 'look':
       noteCounts();
       return say({ type: 'seen', id: message.id, samples: metrics.samples(), description: plane.describe() });
@@ -91,6 +93,7 @@ await begin();
 
 async function begin(): Promise<void> {
   if (identity) plane.setIdentity(readIdentity(identity));
+  plane.tellFailing(failing);
   if (snapshot) apply(0, snapshot);
   // A newer one may have come meanwhile, whose policy takes long too.
   for (let seen: Promise<void> | undefined; seen !== building; ) {

@@ -62,11 +62,22 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
   const { platform = process.platform, clock } = o;
   if (platform !== 'linux') throw fail('PROXY_WORKERS_UNSUPPORTED', { workers: o.workers, platform });
   const whole: Limits = { ...defaultLimits, ...o.limits };
+  let isTelling = false;
+  /** Once for all that is found in one turn of the event loop. */
+  const tellFailing = (): void => {
+    if (isTelling) return;
+    isTelling = true;
+    setImmediate(() => {
+      isTelling = false;
+      for (const thread of threads) thread.send({ type: 'health', failing: main.failing });
+    });
+  };
   const main = createDataPlane({
     ...o,
     limits: partOf(whole, o.workers, 0),
     part: { index: 0, of: o.workers },
     sharing: 'first',
+    onFailing: tellFailing,
   });
   let identity: Identity | undefined;
   /** What is in force here, and what will be once its policy is built. */
@@ -87,6 +98,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
       begin: () => beginning(nth + 1),
       onStarted() {
         if (refusal) thread.send({ type: 'recording', refusal });
+        thread.send({ type: 'health', failing: main.failing });
         if (pending) void follow(thread, { ...pending, ...urgentOf(inForce) }, settledOf(pending));
       },
       onRestart: () => restarts().value++,
@@ -120,6 +132,7 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
       },
       identity: identity && { key: identity.key, chain: identity.chain },
       snapshot: inForce,
+      failing: main.failing,
       blocked: o.blocked && plainOf(o.blocked()),
     };
   }
@@ -170,6 +183,10 @@ export function createDataPlanes(o: DataPlanesOptions): DataPlanes {
     get counts() {
       return { inbound: counts('inbound'), outbound: counts('outbound') };
     },
+    get failing() {
+      return main.failing;
+    },
+    tellFailing: main.tellFailing,
     // The application is asked by one thread.
     get health() {
       return main.health;

@@ -20,7 +20,7 @@ export interface AppHealth {
 
 export function createAppHealth(o: {
   readonly app: AppAddress;
-  readonly createChecker: (onChange: CheckerOptions['onChange']) => Checker;
+  readonly createChecker: (name: string, onChange: CheckerOptions['onChange']) => Checker;
   /** `reason` with one that is not healthy. */
   readonly onChange: (state: AppState | undefined, reason: string | undefined) => void;
 }): AppHealth {
@@ -59,7 +59,7 @@ export function createAppHealth(o: {
           if (before === 'unhealthy') o.onChange(undefined, undefined);
           return;
         }
-        checker ??= o.createChecker(({ reason }) => o.onChange(stateNow(), reason));
+        checker ??= o.createChecker(link.name, ({ reason }) => o.onChange(stateNow(), reason));
         checker.use({ check, link, endpoints: [app] });
       };
     },

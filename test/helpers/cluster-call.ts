@@ -86,7 +86,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
     random: Math.random,
     dns,
     onDnsAnswer: ({ reason }) => answers.push(reason),
-    createChecker: (onChange) =>
+    createChecker: (_, onChange) =>
       createChecker({
         clock,
         random: Math.random,
