@@ -143,7 +143,6 @@ export function openLogWriter(
     return true;
   };
 
-  /** Before anything that was received goes: whoever opens the log next must not take it for lost. */
   const noteReleased = (): void => {
     if (noted === released) return;
     try {
@@ -154,15 +153,6 @@ export function openLogWriter(
     }
   };
 
-  const drop = (bundle: number): void => {
-    noteReleased();
-    for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.take(path);
-    spares.take(`${folder}/${tilePath(0, bundle)}`);
-    bytesOf.delete(bundle);
-    ranges.delete(bundle);
-    firstBundle = Math.max(firstBundle, bundle + 1);
-  };
-
   /** Sequences of a bundle, or nothing when it is not what was left there. */
   const rangeOf = (bundle: number): { first: number; last: number } | undefined => {
     const known = ranges.get(bundle);
@@ -170,6 +160,16 @@ export function openLogWriter(
     const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
     const [first, last] = [parseEntry(entries[0]?.toString()), parseEntry(entries.at(-1)?.toString())];
     return first && last ? { first: first.seq, last: last.seq } : undefined;
+  };
+
+  const drop = (bundle: number, range = rangeOf(bundle)): void => {
+    // Before it goes: whoever opens the log next must not take it for lost.
+    if (!range || range.last > noted) noteReleased();
+    for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.take(path);
+    spares.take(`${folder}/${tilePath(0, bundle)}`);
+    bytesOf.delete(bundle);
+    ranges.delete(bundle);
+    firstBundle = Math.max(firstBundle, bundle + 1);
   };
 
   const makeRoom = (): void => {
@@ -185,7 +185,7 @@ export function openLogWriter(
         notify({ what: 'loss', loss: { ...loss, path: folder, why: 'the log is full' } });
         released = range.last;
       }
-      drop(bundle);
+      drop(bundle, range);
       used -= bytes;
     }
   };
@@ -229,7 +229,7 @@ export function openLogWriter(
         if (found && found.mtimeMs >= oldest) return;
         const range = rangeOf(bundle);
         if (range && range.last > released) return;
-        drop(bundle);
+        drop(bundle, range);
       }
     },
     close() {
