@@ -6,32 +6,36 @@ import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, isQuick, type Program, selfChecked } from '#policy';
-import type { Part } from '#routing';
+import { createLiveCluster, type Part } from '#routing';
 import { type Identity, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBehind } from './behind.ts';
+import { createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { type LinkProtocol, linkProtocols } from './dial.ts';
 import { createDns } from './discovery/dns.ts';
+import { createDnsNotes } from './discovery/dns-notes.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
-import type { Failing } from './health/health-checks.ts';
+import { createGroup } from './group.ts';
+import { createAppHealth } from './health/app-health.ts';
+import { createHealthChecks, type Failing } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import type { ListenOptions } from './listen.ts';
 import { createListeners } from './listeners.ts';
 import { createLive } from './live.ts';
 import { createLookup } from './names.ts';
-import { createOnward } from './onward.ts';
 import type { Plane, View } from './plane.ts';
 import type { Addresses, Ports } from './ports.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
 import { createTracer } from './tracing/context.ts';
+import { createForbids, createUndeclared } from './undeclared.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 import { isSameTrust, lostRoot, noBans, viewOf } from './view.ts';
 
@@ -147,13 +151,48 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onConnectFailed: metrics.connectFailed,
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
-  const onward = createOnward({
-    ...{ app: o.app, clock, log, metrics: o.metrics, counts: metrics, random: o.random, dns, upstreams },
-    ...{ zone: o.zone, part: o.part, isTold: o.sharing === 'more', forbids: o.forbids },
-    ...{ onFailing: o.onFailing, onHealth: o.onHealth },
+  const health = createHealthChecks({
+    ...{ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool },
+    isTold: o.sharing === 'more',
+    onFailing: () => o.onFailing?.(),
   });
-  const { clusters, group, undeclared } = onward;
-  const behind = createBehind({ app: o.app, upstreams, clusters, group, ports: o });
+  const { app } = o;
+  const appHealth =
+    app &&
+    createAppHealth({
+      app,
+      createChecker: health.createChecker,
+      onChange(state, reason) {
+        if (state === 'healthy') log.info('the application is healthy again');
+        else if (reason !== undefined) log.warn('the application is not healthy', { reason });
+        o.onHealth?.();
+      },
+    });
+  const shared = {
+    createLive: ({ name }: { name: string }) =>
+      createLiveCluster({
+        ...{ name, monotonic, random: o.random, zone: o.zone, part: o.part },
+        onEjection: (ejection) => metrics.ejected(name, ejection),
+      }),
+    onChange: upstreams.changed,
+    clock,
+    random: o.random,
+    dns,
+    onDnsAnswer: createDnsNotes({ log, metrics: o.metrics }),
+    createChecker: health.createChecker,
+    onHealth: health.onHealth,
+  };
+  const clusters = createClusters(shared);
+  const group = createGroup({
+    ...shared,
+    onHealth(one) {
+      health.onHealth(one);
+      o.onHealth?.();
+    },
+  });
+  const forbids = o.forbids ?? createForbids({ clock });
+  const undeclared = createUndeclared({ dns, forbids, openPool: upstreams.openOutside });
+  const behind = createBehind({ app, upstreams, clusters, group, ports: o });
   const usePorts = async (ports: Ports): Promise<Addresses> => {
     const useBehind = behind.prepare(ports);
     const opened = await listeners.use(ports);
@@ -171,7 +210,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     upstreams,
     clusters,
     undeclared,
-    rateLimits: createRateLimits({ monotonic }),
+    rateLimits: createRateLimits({ monotonic, threads: o.part?.of }),
     keeping: { bytes: 0, most: limits.retryBytes, each: limits.retryBodyBytes },
     random: o.random,
     places: createPlaces(limits.exchanges),
@@ -240,11 +279,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
     get failing() {
-      return onward.failing;
+      return health.failing;
     },
-    tellFailing: onward.tellFailing,
+    tellFailing: health.tell,
     get health() {
-      return onward.health;
+      return app ? appHealth?.state : group.state;
     },
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
@@ -304,11 +343,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
   function putInForce(snapshot: Snapshot, program: () => Program, held?: View): void {
     let next: View;
-    let useOnward: () => void;
+    let useClusters: () => void;
+    let checkApp: (() => void) | undefined;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, { held, before: view });
-      useOnward = onward.prepare({ clusters: next.routes.clusters, own: identity!.id });
+      useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
+      checkApp = appHealth?.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -316,7 +357,8 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     const before = view;
     view = next;
     policy = snapshot.policy;
-    useOnward();
+    useClusters();
+    if (o.sharing !== 'more') checkApp?.();
     if (contexts) useContexts(contexts);
     live.recheck();
     live.cutPeers((peer) => isBanned(next.bans, peer));
@@ -377,7 +419,10 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     listeners.stop();
     retireAll(['outbound']);
     await until(() => live.count('outbound') === 0, end);
-    onward.close();
+    clusters.close();
+    group.close();
+    appHealth?.close();
+    undeclared.retire();
     upstreams.retire();
     retireAll(['upstream']);
     await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));

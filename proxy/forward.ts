@@ -28,6 +28,8 @@ export interface Forwarding {
 }
 
 const none: ReadonlySet<string> = new Set();
+/** Endpoints that one request may fail to connect to before each further one counts as a retry: each may cost the whole time to connect. */
+const mostMoves = 8;
 
 /** Throws when no try has come to an answer that the caller may have. */
 export async function forward(running: Running, o: Forwarding): Promise<void> {
@@ -61,6 +63,7 @@ class Tries {
   /** The next one, when it is known already. */
   #picked: Endpoint | undefined;
   #count = 0;
+  #moves = 0;
   #retries = 0;
   /** Gives back the place of a retry: the one that runs, and the one that is about to. */
   #place: (() => void) | undefined;
@@ -170,7 +173,7 @@ class Tries {
   #mayGoOn(fault: PosternError, endpoint: Endpoint): boolean {
     const { exchange } = this.#running;
     if (exchange.stopped || !exchange.canSendAgain) return false;
-    if (fault.code === 'UPSTREAM_OVERLOADED') return this.#isOneLeft(endpoint);
+    if (fault.code === 'UPSTREAM_OVERLOADED') return this.#mayMoveOn(endpoint);
     return this.#outcome !== undefined && this.#retry(this.#outcome, endpoint);
   }
 
@@ -179,7 +182,7 @@ class Tries {
     const { exchange, heard } = this.#running;
     if (retries.attempts === 0 || !retries.isWanted(outcome, exchange.head.method)) return false;
     if (!exchange.canSendAgain || this.#patience?.fault) return false;
-    if (outcome.kind === 'connect-failed' && this.#isOneLeft(endpoint)) return true;
+    if (outcome.kind === 'connect-failed' && this.#mayMoveOn(endpoint)) return true;
     if (this.#retries >= retries.attempts) return false;
     this.#next = cluster.admitRetry();
     if (!this.#next) {
@@ -192,7 +195,12 @@ class Tries {
     return true;
   }
 
-  /** Notes that this one was tried, and picks another: nothing was sent to it, so that costs nothing but the time to connect. */
+  /** Nothing was sent: another endpoint costs no more than the time to connect. */
+  #mayMoveOn(endpoint: Endpoint): boolean {
+    return this.#isOneLeft(endpoint) && this.#moves++ < mostMoves;
+  }
+
+  /** Notes that this one was tried, and picks another. */
   #isOneLeft({ address }: Endpoint): boolean {
     this.#tried = (this.#tried ?? new Set()).add(address);
     const { cluster, subset, hash } = this.#o;

@@ -18,18 +18,27 @@ interface Bucket {
 
 const mostBuckets = 16_384;
 
-export function createRateLimits(o: { readonly monotonic: () => number; readonly most?: number }): RateLimits {
-  const { most = mostBuckets } = o;
+export interface RateLimitsOptions {
+  readonly monotonic: () => number;
+  /** This is one of so many threads that share the ports: each lets its part through, and one request at once at least. */
+  readonly threads?: number | undefined;
+  readonly most?: number;
+}
+
+export function createRateLimits(o: RateLimitsOptions): RateLimits {
+  const { most = mostBuckets, threads = 1 } = o;
+  const burstOf = (plan: RateLimitPlan): number => Math.max(1, plan.burst / threads);
+  const perMs = (plan: RateLimitPlan): number => plan.requests / threads / plan.perMs;
   const buckets = new Map<string, Bucket>();
   const bucketOf = (plan: RateLimitPlan, peer: string | undefined, now: number): Bucket => {
     const key = plan.each === 'peer' ? `${plan.key} ${peer ?? ''}` : plan.key;
     let bucket = buckets.get(key);
     if (!bucket) {
       if (buckets.size >= most) forget(now);
-      bucket = { left: plan.burst, at: now, fullAt: now };
+      bucket = { left: burstOf(plan), at: now, fullAt: now };
       buckets.set(key, bucket);
     }
-    bucket.left = Math.min(plan.burst, bucket.left + ((now - bucket.at) * plan.requests) / plan.perMs);
+    bucket.left = Math.min(burstOf(plan), bucket.left + (now - bucket.at) * perMs(plan));
     bucket.at = now;
     return bucket;
   };
@@ -47,13 +56,13 @@ export function createRateLimits(o: { readonly monotonic: () => number; readonly
       let waitMs = 0;
       for (const plan of plans) {
         const { left } = bucketOf(plan, peer, now);
-        if (left < 1) waitMs = Math.max(waitMs, ((1 - left) * plan.perMs) / plan.requests);
+        if (left < 1) waitMs = Math.max(waitMs, (1 - left) / perMs(plan));
       }
       if (waitMs > 0) return Math.max(1, Math.ceil(waitMs / 1_000));
       for (const plan of plans) {
         const bucket = bucketOf(plan, peer, now);
         bucket.left--;
-        bucket.fullAt = now + ((plan.burst - bucket.left) * plan.perMs) / plan.requests;
+        bucket.fullAt = now + (burstOf(plan) - bucket.left) / perMs(plan);
       }
       return undefined;
     },
