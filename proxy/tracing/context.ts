@@ -50,13 +50,16 @@ export function readTraceParent(fields: FieldList): TraceParent | undefined {
   if (value === undefined || !traceparent.test(value)) return undefined;
   const version = value.slice(0, 2);
   if (version === 'ff' || (version === '00' && value.length > 55)) return undefined;
-  const traceId = value.slice(3, 35);
-  const spanId = value.slice(36, 52);
+  // Strings of their own: parts of another one are slow to write out, and keep it.
+  scratch.write(value, 0, 55, 'latin1');
+  const traceId = scratch.toString('latin1', 3, 35);
+  const spanId = scratch.toString('latin1', 36, 52);
   if (traceId === noTrace || spanId === noSpan) return undefined;
   return { traceId, spanId, flags: Number.parseInt(value.slice(53, 55), 16) & (sampled | random) };
 }
 /** A higher version begins like this one, and what follows in it is its own business. */
 const traceparent = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+const scratch = Buffer.allocUnsafe(55);
 const noTrace = '0'.repeat(32);
 const noSpan = '0'.repeat(16);
 
