@@ -415,30 +415,19 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     const end = monotonic() + o.drainMs;
     listeners.stopInbound();
     retireAll(['inbound']);
-    await until(() => live.count('inbound') === 0, end);
+    await live.emptied('inbound', end);
     listeners.stop();
     retireAll(['outbound']);
-    await until(() => live.count('outbound') === 0, end);
+    await live.emptied('outbound', end);
     clusters.close();
     group.close();
     appHealth?.close();
     undeclared.retire();
     upstreams.retire();
     retireAll(['upstream']);
-    await until(() => live.count('upstream') === 0, Math.min(end, monotonic() + 1_000));
+    await live.emptied('upstream', Math.min(end, monotonic() + 1_000));
     cutAll();
     live.close();
-  }
-
-  /** Looks every few milliseconds; drains are rare and short. */
-  function until(isDone: () => boolean, end: number): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (isDone() || monotonic() >= end) resolve();
-        else clock.after(20, look);
-      };
-      look();
-    });
   }
 }
 

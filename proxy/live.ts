@@ -11,6 +11,8 @@ export interface LiveConnections {
   add(connection: Connection, kind: ConnectionKind): void;
   count(kind: ConnectionKind): number;
   all(kind: ConnectionKind): Iterable<Connection>;
+  /** Resolves when no connection of this kind is left, and at `end` (monotonic milliseconds) at the latest. */
+  emptied(kind: ConnectionKind, end: number): Promise<void>;
   /** Cuts every connection whose peer the test names. */
   cutPeers(isOut: (peer: { readonly id: string; readonly serial: string }) => boolean): number;
   /** Runs until the result is removed. */
@@ -20,6 +22,8 @@ export interface LiveConnections {
   close(): void;
 }
 
+/** How long after the last connection has gone `emptied` may say so, milliseconds: drains are rare and short. */
+const lookMs = 20;
 /** How late a time limit may bite, milliseconds. */
 const sweepMs = 250;
 
@@ -70,6 +74,14 @@ export function createLive(o: {
     },
     count: (kind) => kinds[kind].size,
     all: (kind) => kinds[kind],
+    emptied: (kind, end) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (kinds[kind].size === 0 || o.clock.monotonic() >= end) resolve();
+          else o.clock.after(lookMs, look);
+        };
+        look();
+      }),
     cutPeers(isOut) {
       let cut = 0;
       for (const set of Object.values(kinds)) {
