@@ -28,7 +28,14 @@ export interface Dump {
     readonly exchanges?: number;
     /** With those that stand for services that nobody declared one for. */
     readonly virtualServices?: readonly VirtualServiceEntry[];
-    readonly clusters?: readonly (Partial<ClusterState> & { readonly name: string; readonly id?: string })[];
+    readonly clusters?: readonly (Partial<ClusterState> & {
+      readonly name: string;
+      readonly id?: string;
+      /** Why the last question for its endpoints had no good answer. */
+      readonly unresolved?: string;
+      /** Why endpoints are unhealthy, by address. */
+      readonly failing?: Readonly<Record<string, string>>;
+    })[];
     readonly peers?: readonly { readonly peer?: { readonly id?: string } }[];
     readonly limits?: Readonly<Record<string, number>>;
   };
@@ -85,23 +92,29 @@ function addressesText(addresses: Readonly<Record<string, unknown>> | undefined)
 /** One row for each endpoint, as this very proxy sees it. */
 function clustersOf({ dataPlane }: Dump, _: Shown): Section {
   const clusters = listOf<NonNullable<NonNullable<Dump['dataPlane']>['clusters']>[number]>(dataPlane?.clusters);
-  const rows = clusters.flatMap(({ name, requests = 0, panic, refused = {}, endpoints = [] }) => {
-    const bites = Object.entries(refused).filter(([, count]) => count > 0);
-    const notes = [...(panic ? ['panic'] : []), ...bites.map(([what, count]) => `${what} bit ${count}x`)].join(', ');
-    const first: Cell[] = [name, requests];
-    if (endpoints.length === 0)
-      return [[...first, { text: 'no endpoint', tone: 'warn' as const }, '', '', '', '', '', notes]];
-    return endpoints.map((one): Cell[] => [
-      ...first,
-      one.address,
-      one.instance,
-      one.zone,
-      one.weight,
-      one.active,
-      stateOf(one),
-      notes,
-    ]);
-  });
+  const rows = clusters.flatMap(
+    ({ name, requests = 0, panic, refused = {}, unresolved, failing = {}, endpoints = [] }) => {
+      const bites = Object.entries(refused).filter(([, count]) => count > 0);
+      const notes = [
+        ...(panic ? ['panic'] : []),
+        ...bites.map(([what, count]) => `${what} bit ${count}x`),
+        ...(unresolved === undefined ? [] : [unresolved]),
+      ].join(', ');
+      const first: Cell[] = [name, requests];
+      if (endpoints.length === 0)
+        return [[...first, { text: 'no endpoint', tone: 'warn' as const }, '', '', '', '', '', notes]];
+      return endpoints.map((one): Cell[] => [
+        ...first,
+        one.address,
+        one.instance,
+        one.zone,
+        one.weight,
+        one.active,
+        stateOf(one),
+        [failing[one.address], notes].filter((note) => note).join(', '),
+      ]);
+    },
+  );
   const columns = ['CLUSTER', 'REQUESTS', 'ENDPOINT', 'INSTANCE', 'ZONE', 'WEIGHT', 'ACTIVE', 'STATE', 'NOTES'];
   return { title: 'Clusters, as this proxy sees them now', body: { columns, rows, empty: 'none' } };
 }
