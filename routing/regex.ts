@@ -9,8 +9,10 @@ export interface Regex {
   readonly groupCount: number;
 }
 
-/** Instructions of a compiled expression: what it may cost a request for each character. */
+/** Instructions of a compiled expression: what it may cost a request for each character, at about 80 ns each when its states are too many to remember. */
 const largestProgram = 2_000;
+/** Their product with the characters of a text: some 30 ms, for the worst that can be written. */
+const mostSteps = 400_000;
 /** What is longer matches no expression. */
 const longestText = 8_192;
 
@@ -19,11 +21,13 @@ export function readRegex(text: string): Regex | string {
   try {
     const { RE2JS } = load();
     const compiled = RE2JS.compile(text);
-    if (compiled.programSize() > largestProgram) return `it is larger than ${largestProgram} steps`;
+    const size = compiled.programSize();
+    if (size > largestProgram) return `it is larger than ${largestProgram} steps`;
+    const longest = Math.min(longestText, Math.floor(mostSteps / size));
     return {
-      matches: (given) => given.length <= longestText && compiled.testExact(given),
+      matches: (given) => given.length <= longest && compiled.testExact(given),
       groups(given) {
-        if (given.length > longestText) return undefined;
+        if (given.length > longest) return undefined;
         const matcher = compiled.matcher(given);
         if (!matcher.matches()) return undefined;
         return Array.from({ length: compiled.groupCount() + 1 }, (_, group) => matcher.group(group) ?? '');

@@ -1,7 +1,7 @@
 // Does a virtual service make sense by itself and beside the clusters that it leads to?
 import { isIP } from 'node:net';
 import type { Report } from '#policy';
-import type { VirtualServiceResource } from '#wire';
+import type { HttpMatch, VirtualServiceResource } from '#wire';
 import { checkDuration } from './amount.ts';
 import { checkHttpRoute, isCatchAll } from './http-route.ts';
 import type { Known } from './known.ts';
@@ -37,6 +37,13 @@ export function checkVirtualService(
         `route ${routes[last + 1]!.name ?? last + 1} is never reached: route ${routes[last]!.name ?? last} matches everything`,
       );
   }
+  const expressions = (http ?? []).reduce((sum, { match }) => sum + (match ?? []).reduce(countExpressions, 0), 0);
+  if (expressions > mostExpressions)
+    report(
+      '/http',
+      `its matches have ${expressions} expressions, more than ${mostExpressions}`,
+      'write prefixes or templates',
+    );
   for (const [index, route] of (http ?? []).entries())
     checkHttpRoute(route, `/http/${index}`, { known, report: within(route.name ?? String(index)) });
   for (const kind of ['tcp', 'tls'] as const) {
@@ -52,6 +59,14 @@ export function checkVirtualService(
       checkDuration(route.idleTimeout, `${at}/idleTimeout`, say);
     }
   }
+}
+
+/** A request may have to be tried on each of them. */
+const mostExpressions = 256;
+function countExpressions(sum: number, { path, headers, query }: HttpMatch): number {
+  const texts = [...Object.values(headers ?? {}), ...Object.values(query ?? {})];
+  const written = texts.filter((text) => typeof text !== 'string' && text.regex !== undefined).length;
+  return sum + written + (path?.regex === undefined ? 0 : 1);
 }
 
 function isOpen(match: readonly object[]): boolean {

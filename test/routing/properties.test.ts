@@ -194,6 +194,11 @@ test('an expression that others take exponential time for answers at once, howev
   expect(hostOf([route]).http(asked(`/${'x'.repeat(8_000)}`))).toBeUndefined();
   expect(hostOf([route]).http(asked(`/${'x'.repeat(8_000)}y`))).toBeDefined();
 });
+test('the larger an expression, the shorter the texts that it looks at', () => {
+  const route = { match: [{ path: { regex: '/(a|b)*a(a|b){300}' } }], route: [{ cluster: 'c' }] };
+  expect(hostOf([route]).http(asked(`/${'a'.repeat(400)}`))).toBeDefined();
+  expect(hostOf([route]).http(asked(`/${'a'.repeat(4_000)}`))).toBeUndefined();
+});
 test('a text that is longer than any expression may look at matches none', () => {
   const route = { match: [{ path: { regex: '.*' } }], route: [{ cluster: 'c' }] };
   expect(hostOf([route]).http(asked(`/${'x'.repeat(9_000)}`))).toBeUndefined();

@@ -198,6 +198,22 @@ describe('matches', () => {
   });
 });
 
+test('more expressions than a request may have to be tried on are refused', () => {
+  const of = (count: number) =>
+    ofRoute(
+      `{ route: [{ cluster: a }], match: [${`{ path: { regex: "/a" }, headers: { x-a: { regex: b } } },`.repeat(count)}] }`,
+    );
+  expect(of(60)).toEqual([]);
+  const many = Array.from(
+    { length: 3 },
+    () =>
+      `{ match: [${'{ path: { regex: "/a" }, query: { a: { regex: b } } },'.repeat(60)}], route: [{ cluster: a }] }`,
+  );
+  expect(problemsOf(`kind: VirtualService\nname: web\nhosts: [web]\nhttp: [${many.join(', ')}]`)).toEqual([
+    '4:7 VirtualService web: its matches have 360 expressions, more than 256 [write prefixes or templates]',
+  ]);
+});
+
 describe('CORS', () => {
   test.each<[string, string[]]>([
     ['{ allowOrigins: ["*"] }', []],
