@@ -70,6 +70,12 @@ const listener = s.object({
   ),
   tls: s.optional(tls),
   redirectToHttps: s.optional(redirect),
+  passthrough: s.optional(
+    s.boolean({
+      description:
+        'TLS does not end here: the name in its first message says which `tls` route of a virtual service it takes',
+    }),
+  ),
   trustedProxies: s.optional(blocks('whose x-forwarded-for and x-forwarded-proto are believed; nobody when absent')),
   from: s.optional(blocks('who may connect; everybody when absent')),
 });

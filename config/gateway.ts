@@ -202,12 +202,14 @@ class Reading {
   }
 
   #edge(o: ListenerSettings, at: string): EdgePort {
-    const { hosts = [], tls, redirectToHttps, trustedProxies = [], from } = o;
+    const { hosts = [], tls, redirectToHttps, passthrough = false, trustedProxies = [], from } = o;
     const isRedirect = redirectToHttps !== undefined && redirectToHttps !== false;
     if (isRedirect && tls)
       this.report(`${at}/redirectToHttps`, 'stands beside tls: what came by HTTPS is there already');
     if (!isRedirect && hosts.length === 0)
       this.report(at, 'hosts is missing', 'list the names that may be called from outside; nothing else can be');
+    if (passthrough && (tls || isRedirect))
+      this.report(`${at}/passthrough`, 'stands beside what needs TLS to end here: tls, redirectToHttps');
     this.#blocks(trustedProxies, `${at}/trustedProxies`);
     if (from) this.#blocks(from, `${at}/from`);
     const { port = 443, status = 308 } = typeof redirectToHttps === 'object' ? redirectToHttps : {};
@@ -217,6 +219,7 @@ class Reading {
       listen: this.#address(o.listen, `${at}/listen`),
       hosts,
       tls: tls && this.#tls(tls, `${at}/tls`, hosts),
+      passthrough,
       redirect: isRedirect ? { port, status } : undefined,
       trustedProxies,
       from,

@@ -6,36 +6,33 @@ import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { buildProgram, compileProgram, isQuick, type Program, selfChecked } from '#policy';
-import { createLiveCluster, type Part } from '#routing';
+import type { Part } from '#routing';
 import { type Identity, type TrustBundle, tlsContext } from '#spiffe';
 import type { PolicySet, Snapshot } from '#wire';
 import type { AppAddress } from './app-protocol.ts';
 import { createAuthorityParser } from './authority.ts';
 import { createBehind } from './behind.ts';
-import { createClusters } from './clusters.ts';
 import { createTurn } from './connection.ts';
 import { createDataPlaneMetrics } from './data-plane-metrics.ts';
 import { type LinkProtocol, linkProtocols } from './dial.ts';
 import { createDns } from './discovery/dns.ts';
-import { createDnsNotes } from './discovery/dns-notes.ts';
+import { cutAll, type Draining, drainAll, retireAll } from './drain.ts';
 import { fail } from './errors.ts';
 import { createIds, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
-import { createGroup } from './group.ts';
-import { createAppHealth } from './health/app-health.ts';
-import { createHealthChecks, type Failing } from './health/health-checks.ts';
+import type { Failing } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import type { ListenOptions } from './listen.ts';
 import { createListeners } from './listeners.ts';
 import { createLive } from './live.ts';
 import { createLookup } from './names.ts';
+import { createOnward } from './onward.ts';
 import type { Plane, View } from './plane.ts';
 import type { Addresses, Ports } from './ports.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { createPlaces } from './shares.ts';
 import { createTracer } from './tracing/context.ts';
-import { createForbids, createUndeclared } from './undeclared.ts';
 import { type Credentials, createUpstreams } from './upstreams.ts';
 import { isSameTrust, lostRoot, noBans, viewOf } from './view.ts';
 
@@ -151,48 +148,13 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     onConnectFailed: metrics.connectFailed,
     onLinkFault: (code) => metrics.linkFault('upstream', code),
   });
-  const health = createHealthChecks({
-    ...{ clock, log, metrics: o.metrics, random: o.random, openPool: upstreams.openPool },
-    isTold: o.sharing === 'more',
-    onFailing: () => o.onFailing?.(),
+  const onward = createOnward({
+    ...{ app: o.app, clock, log, metrics: o.metrics, counts: metrics, random: o.random, dns, upstreams },
+    ...{ zone: o.zone, part: o.part, isTold: o.sharing === 'more', forbids: o.forbids },
+    ...{ onFailing: o.onFailing, onHealth: o.onHealth },
   });
-  const { app } = o;
-  const appHealth =
-    app &&
-    createAppHealth({
-      app,
-      createChecker: health.createChecker,
-      onChange(state, reason) {
-        if (state === 'healthy') log.info('the application is healthy again');
-        else if (reason !== undefined) log.warn('the application is not healthy', { reason });
-        o.onHealth?.();
-      },
-    });
-  const shared = {
-    createLive: ({ name }: { name: string }) =>
-      createLiveCluster({
-        ...{ name, monotonic, random: o.random, zone: o.zone, part: o.part },
-        onEjection: (ejection) => metrics.ejected(name, ejection),
-      }),
-    onChange: upstreams.changed,
-    clock,
-    random: o.random,
-    dns,
-    onDnsAnswer: createDnsNotes({ log, metrics: o.metrics }),
-    createChecker: health.createChecker,
-    onHealth: health.onHealth,
-  };
-  const clusters = createClusters(shared);
-  const group = createGroup({
-    ...shared,
-    onHealth(one) {
-      health.onHealth(one);
-      o.onHealth?.();
-    },
-  });
-  const forbids = o.forbids ?? createForbids({ clock });
-  const undeclared = createUndeclared({ dns, forbids, openPool: upstreams.openOutside });
-  const behind = createBehind({ app, upstreams, clusters, group, ports: o });
+  const { clusters, group, undeclared } = onward;
+  const behind = createBehind({ app: o.app, upstreams, clusters, group, ports: o });
   const usePorts = async (ports: Ports): Promise<Addresses> => {
     const useBehind = behind.prepare(ports);
     const opened = await listeners.use(ports);
@@ -242,6 +204,18 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     sharing: o.sharing,
   });
 
+  const draining: Draining = {
+    clock,
+    live,
+    listeners,
+    drainMs: o.drainMs,
+    onCut: () => metrics.cut('drain'),
+    closeOnward() {
+      onward.close();
+      upstreams.retire();
+    },
+  };
+
   const checked = (rules: Program, set: PolicySet): Program =>
     selfChecked(rules, {
       set,
@@ -279,11 +253,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
       return view !== undefined && credentials !== undefined && !isDraining;
     },
     get failing() {
-      return health.failing;
+      return onward.failing;
     },
-    tellFailing: health.tell,
+    tellFailing: onward.tellFailing,
     get health() {
-      return app ? appHealth?.state : group.state;
+      return onward.health;
     },
     setIdentity(next) {
       const contexts = view && contextsOf(next, view.bundle);
@@ -314,9 +288,9 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     listen: () => usePorts(o),
     usePorts,
     drain() {
-      if (isDraining) cutAll();
+      if (isDraining) cutAll(draining);
       isDraining = true;
-      drained ??= drainAll();
+      drained ??= drainAll(draining);
       return drained;
     },
     describe: () => ({
@@ -343,13 +317,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   /** Checks everything before the first assignment. Throws `SNAPSHOT_REFUSED`. */
   function putInForce(snapshot: Snapshot, program: () => Program, held?: View): void {
     let next: View;
-    let useClusters: () => void;
-    let checkApp: (() => void) | undefined;
+    let useOnward: () => void;
     let contexts: ReturnType<typeof contextsOf> | undefined;
     try {
       next = viewOf(snapshot, identity!.id.trustDomain, program, { held, before: view });
-      useClusters = clusters.prepare({ clusters: next.routes.clusters, own: identity!.id.uri });
-      checkApp = appHealth?.prepare({ clusters: next.routes.clusters, own: identity!.id });
+      useOnward = onward.prepare({ clusters: next.routes.clusters, own: identity!.id });
       if (!view || !isSameTrust(view.bundle, next.bundle)) contexts = contextsOf(identity!, next.bundle);
     } catch (thrown) {
       throw refusal(snapshot, messageOf(thrown), thrown);
@@ -357,12 +329,11 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     const before = view;
     view = next;
     policy = snapshot.policy;
-    useClusters();
-    if (o.sharing !== 'more') checkApp?.();
+    useOnward();
     if (contexts) useContexts(contexts);
     live.recheck();
     live.cutPeers((peer) => isBanned(next.bans, peer));
-    if (before && lostRoot(before.bundle, next.bundle)) retireAll(['inbound', 'upstream']);
+    if (before && lostRoot(before.bundle, next.bundle)) retireAll(live, ['inbound', 'upstream']);
   }
 
   /** In turns, while the program of before serves. What comes with the same policy meanwhile waits for the same build; another policy ends it. */
@@ -396,38 +367,6 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
   function stopBuilding(): void {
     building?.abort.abort();
     building = undefined;
-  }
-
-  function retireAll(kinds: readonly ('inbound' | 'outbound' | 'upstream')[]): void {
-    for (const kind of kinds) for (const connection of [...live.all(kind)]) connection.retire();
-  }
-
-  function cutAll(): void {
-    for (const kind of ['inbound', 'outbound', 'upstream'] as const)
-      for (const connection of [...live.all(kind)]) {
-        connection.cut();
-        metrics.cut('drain');
-      }
-  }
-
-  /** Inbound first: to finish what it was asked, the application may still have to call others. */
-  async function drainAll(): Promise<void> {
-    const end = monotonic() + o.drainMs;
-    listeners.stopInbound();
-    retireAll(['inbound']);
-    await live.emptied('inbound', end);
-    listeners.stop();
-    retireAll(['outbound']);
-    await live.emptied('outbound', end);
-    clusters.close();
-    group.close();
-    appHealth?.close();
-    undeclared.retire();
-    upstreams.retire();
-    retireAll(['upstream']);
-    await live.emptied('upstream', Math.min(end, monotonic() + 1_000));
-    cutAll();
-    live.close();
   }
 }
 

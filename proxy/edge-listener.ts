@@ -10,6 +10,7 @@ import { linkProtocolOf, linkProtocols } from './dial.ts';
 import { type Edge, edgeOf, serveEdge } from './edge.ts';
 import { fail } from './errors.ts';
 import { createAccepted, createNote, type Listener, type ListenOptions, openPort, turnAway } from './listen.ts';
+import { passThrough } from './passthrough.ts';
 import type { EdgeCertificate, EdgePort } from './ports.ts';
 import { createShares } from './shares.ts';
 import { acceptTls, addressOf } from './tls-accept.ts';
@@ -118,7 +119,9 @@ export async function listenEdge(port: EdgePort, o: ListenOptions): Promise<Edge
     socket.on('error', () => undefined);
     socket.allowHalfOpen = true;
     const connection = take(socket);
-    if (connection) serve(connection, undefined, undefined);
+    if (!connection) return;
+    if (!edge.port.passthrough) return serve(connection, undefined, undefined);
+    passThrough({ plane, connection, edge, refuse: (fault) => refuse(fault, connection.remote, connection.id) });
   });
   return {
     ...opened,
@@ -126,7 +129,7 @@ export async function listenEdge(port: EdgePort, o: ListenOptions): Promise<Edge
     use(next) {
       const made = contextsOf(next);
       const nextEdge = edgeOf(next);
-      const isOtherKind = (next.tls === undefined) !== (edge.port.tls === undefined);
+      const isOtherKind = kindOf(next) !== kindOf(edge.port);
       useContexts(next, made);
       edge = nextEdge;
       // What is open was made for the other way to speak.
@@ -137,6 +140,10 @@ export async function listenEdge(port: EdgePort, o: ListenOptions): Promise<Edge
     },
     renewed: () => useContexts(edge.port, contextsOf(edge.port)),
   };
+}
+
+function kindOf({ tls, passthrough }: EdgePort): string {
+  return passthrough ? 'passthrough' : tls ? 'tls' : 'plain';
 }
 
 function certificateFor({ certificates, port }: Edge, name: string): number | undefined {

@@ -48,6 +48,11 @@ export const proxyErrors = {
     status: 421,
     retryable: false,
   },
+  TLS_HELLO_INVALID: {
+    message: 'the connection cannot be passed on by its server name: {reason}',
+    status: 400,
+    retryable: false,
+  },
   TLS_NOT_READY: { message: 'this proxy has no valid identity or no trust bundle', status: 503, retryable: true },
   PEER_BANNED: { message: '{id} is banned', status: 403, retryable: false },
 

@@ -102,7 +102,7 @@ export async function outbound(running: Running, service: string | undefined): P
   const law = ({ program }: View) => authorize({ program, from: caller, to, port, head: exchange.head, facts });
   const permit = admit(running, law, current);
   if (!permit) return;
-  const route = routeTo(permit, host, { head: exchange.head, from: caller.uri });
+  const route = routeTo(permit, host, { head: exchange.head, from: caller.uri, sni: running.heard.sni });
   if (!route) throw noRoute(running, host.name);
   await follow(running, route);
 }

@@ -11,12 +11,16 @@ export interface Route {
 }
 
 /** `undefined`: no route matches. Throws `TypeError` when the permit is for another service. */
-export function routeTo(permit: Permit, host: VirtualHost, { head, from }: Asking): Route | undefined {
+export function routeTo(permit: Permit, host: VirtualHost, { head, from, sni }: Asking): Route | undefined {
   if (permit.to !== host.id) throw new TypeError('the permit is for another service');
   const port = portOf(head);
   const { method, path, query, fields } = head;
   const action =
-    head.tunnel === 'connect' ? host.tcp({ from, port }) : host.http({ method, port, path, query, fields, from });
+    sni !== undefined
+      ? host.tls({ from, port, sni })
+      : head.tunnel === 'connect'
+        ? host.tcp({ from, port })
+        : host.http({ method, port, path, query, fields, from });
   return action && { permit, host, action };
 }
 
@@ -24,6 +28,8 @@ interface Asking {
   readonly head: RequestHead;
   /** SPIFFE ID of the caller. */
   readonly from: string;
+  /** Of TLS that does not end here. */
+  readonly sni?: string | undefined;
 }
 
 /** That of the Host header; 80 when it has none. */

@@ -27,6 +27,8 @@ export interface Heard {
   readonly isPublic?: boolean;
   /** Who shares places with whom; by default the caller on the way in, and nobody on the way out: that has one caller, our own application. */
   readonly holder?: string;
+  /** The server name of TLS that does not end here: routes of TLS count. */
+  readonly sni?: string;
   /** Whether the caller has come by TLS. */
   readonly isTls?: boolean;
 }

@@ -40,9 +40,9 @@ export class TcpDownstream implements Downstream {
   }
 
   /** Before anything else; nothing of the caller's is handed on before the exchange asks for it. */
-  begin(exchange: Exchange): void {
+  begin(exchange: Exchange, rest: Buffer = nothing): void {
     const events = callerEvents(exchange, this.#o);
-    this.#end = new TunnelEnd({ ...this.#o, rest: nothing, hasEnded: false, events, onOver: () => undefined });
+    this.#end = new TunnelEnd({ ...this.#o, rest, hasEnded: false, events, onOver: () => undefined });
   }
 
   inform(): void {}

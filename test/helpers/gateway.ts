@@ -31,6 +31,8 @@ export interface Town {
   sidecar(service: string, appPort: number, ...words: string[]): Promise<Process>;
   /** A gateway with this file, and tokens for these services. */
   gateway(yaml: string, services: readonly string[], ...words: string[]): Promise<Process<GatewayReady>>;
+  /** A gateway on a home that has its identities already. */
+  restart(home: string, file: string): Promise<Process<GatewayReady>>;
   /** Writes a file beside the gateway's own. */
   write(name: string, text: string, mode?: number): string;
   postern(...words: string[]): ReturnType<typeof runPostern>;
@@ -88,6 +90,9 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
       return ending(
         await startProcess<GatewayReady>(['gateway', ...given, ...tokens.flatMap((one) => ['--token', one]), ...words]),
       );
+    },
+    async restart(place, file) {
+      return ending(await startProcess<GatewayReady>(['gateway', '--home', place, '--config', file]));
     },
     async end() {
       await Promise.all(kept.map((process) => process.stop()));

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask, portOf, startTown, type Town } from '../helpers/gateway.ts';
 import { startApp } from '../helpers/mesh.ts';
@@ -107,12 +106,4 @@ describe('the edge leads callers without an identity into the mesh', () => {
     ]);
     expect(await ask(other!, ['GET / HTTP/1.1', 'host: evil.example'])).toMatchObject({ status: 404 });
   });
-});
-
-test('a gateway keeps each identity in a folder of its own, and starts again without a token', async () => {
-  const yaml = edgeFile(`      - { listen: ${at}, redirectToHttps: true }`);
-  const gateway = await town.gateway(yaml, ['edge']);
-  const home = (gateway.ready as unknown as { home: string }).home;
-  expect(readFileSync(`${home}/gateway/edge/svid.pem`, 'latin1')).toMatch(/^-----BEGIN CERTIFICATE/);
-  expect((await gateway.stop()).code).toBe(0);
 });
