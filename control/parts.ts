@@ -12,7 +12,7 @@ import type { ControlLimits } from './limits.ts';
 import { createRegistry, type Registry } from './registry.ts';
 import { createResources, type Resources } from './resources.ts';
 import { createRevisions } from './revisions.ts';
-import { createRotation } from './rotation.ts';
+import { createRotation, type Rotation } from './rotation.ts';
 import { namesOfServices } from './service-id.ts';
 import { createSnapshots, type Snapshots } from './snapshots.ts';
 import type { Store } from './store.ts';
@@ -32,7 +32,7 @@ export interface Parts {
   readonly tails: Tails;
   readonly taps: Taps;
   readonly dumps: Dumps;
-  readonly rotation: { tick(): void };
+  readonly rotation: Rotation;
   readonly limits: ControlLimits;
   readonly clock: Clock;
   readonly log: Log;

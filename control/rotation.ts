@@ -15,8 +15,14 @@ export interface RotationOptions {
   readonly log: Log;
 }
 
-/** Lets the authority look whether it may go on; call it each second and after acknowledgements. */
-export function createRotation({ authority, registry, snapshots, clock, log }: RotationOptions): { tick(): void } {
+export interface Rotation {
+  /** Lets the authority look whether it may go on; call it each second. */
+  tick(): void;
+  /** Somebody has acknowledged a snapshot: looks once for all who do so at about the same time. */
+  acknowledged(): void;
+}
+
+export function createRotation({ authority, registry, snapshots, clock, log }: RotationOptions): Rotation {
   /**
    * Every instance whose certificate is still valid counts, connected or not: until it acknowledged a snapshot with that bundle it would
    * refuse what a new root signed.
@@ -30,15 +36,23 @@ export function createRotation({ authority, registry, snapshots, clock, log }: R
     return true;
   };
   let failing = false;
+  let isDue = false;
+  const tick = (): void => {
+    isDue = false;
+    try {
+      authority.tick({ bundleHeldByAll });
+      failing = false;
+    } catch (thrown) {
+      if (!failing) log.error('the rotation cannot go on; trying again', { reason: messageOf(thrown) });
+      failing = true;
+    }
+  };
   return {
-    tick() {
-      try {
-        authority.tick({ bundleHeldByAll });
-        failing = false;
-      } catch (thrown) {
-        if (!failing) log.error('the rotation cannot go on; trying again', { reason: messageOf(thrown) });
-        failing = true;
-      }
+    tick,
+    acknowledged() {
+      if (isDue) return;
+      isDue = true;
+      setImmediate(() => isDue && tick());
     },
   };
 }

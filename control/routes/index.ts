@@ -37,7 +37,7 @@ export function registerRoutes(app: App, options: RoutesOptions): void {
   enrolmentRoutes(app, { authority, registry, enrolRate, renewRate });
   bundleRoutes(app, { authority });
   watchRoutes(app, { watchers, onOpened: (proxy) => taps.greet(proxy) });
-  reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.tick() });
+  reportRoutes(app, { registry, events, newsRate, onAcknowledged: () => rotation.acknowledged() });
   recordRoutes(app, { records, events, tails, recordBytes: limits.recordBytes });
   lookRoutes(app, { taps, dumps, registry, events, trustDomain: authority.trustDomain, tapBytes: limits.tapBytes });
   tokenRoutes(app, { authority, store: parts.store, clock: parts.clock, url: tokenUrl });
