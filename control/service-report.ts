@@ -39,12 +39,13 @@ export function serviceNames(parts: ReportParts): ServiceName[] {
     .map((id) => ({ id, name: nameOf(id, authority.trustDomain), instances: instances.get(id) ?? 0 }));
 }
 
-/** Throws SERVICE_NAME_UNKNOWN with the nearest name. */
+/** By name, SPIFFE ID or instance. Throws SERVICE_NAME_UNKNOWN with the nearest name. */
 export function reportService(word: string, parts: ReportParts): ServiceReport {
   const { authority, registry, resources, records, clock } = parts;
   const { trustDomain } = authority;
   const known = knownIds(parts);
-  const id = serviceIdOf(word, trustDomain);
+  // Whoever has the name of an instance wants to know of its service.
+  const id = registry.get(word)?.service ?? serviceIdOf(word, trustDomain);
   if (id === undefined || !known.has(id)) {
     const near = suggest(
       word,

@@ -9,7 +9,7 @@ export function register(program: Command, context: CliContext): void {
   const command = program
     .command('describe')
     .description('show all about a service: proxies, certificates, routes, settings, who may call it, what it may call')
-    .argument('<SERVICE>', 'a service or its SPIFFE ID')
+    .argument('<SERVICE>', 'a service, its SPIFFE ID, or one of its instances')
     .action((service: string) => runDescribe(context, service));
   examples(
     command,

@@ -64,6 +64,7 @@ test('a service is described: who it is, where it runs, its routes and settings,
   expect(caller).toMatch(/allow +payments-access\/calls +payments +GET/);
   expect(caller).toContain('defaults: nothing is declared');
 
+  expect((await live.run('describe', payments.instance)).stdout).toMatch(/^payments {3}/);
   const whole = (await live.run('describe', 'spiffe://example.org/payments', '-o', 'json')).json();
   expect(whole).toMatchObject({
     version: 1,
@@ -174,6 +175,24 @@ test('a proxy says what it holds, by way of the control plane and on its own mac
   for (const { stdout: text } of [whole, local, await live.run('proxy', 'dump', 'checkout', '-o', 'json')])
     expect(text).not.toMatch(/s3cret|PRIVATE KEY/);
 });
+
+test.runIf(process.platform === 'linux')(
+  'of a proxy with several threads each cluster is shown once, with the sum of them',
+  async () => {
+    const { live } = await build();
+    const batch = await live.sidecar('batch', { workers: 2 });
+    await live.apply(policyFor('payments', ['checkout', 'batch']));
+    await eventually(
+      () => callThrough(batch, { host: 'payments', path: '/x' }),
+      (status) => status === 200,
+    );
+    const whole = await live.run('proxy', 'dump', 'batch', '-o', 'json');
+    const [only] = whole.json<{ proxies: { dump: { dataPlane: { clusters: object[]; workers: object[] } } }[] }>()
+      .proxies;
+    expect(only!.dump.dataPlane.clusters).toMatchObject([{ name: 'payments', endpoints: [{ health: 'healthy' }] }]);
+    expect(only!.dump.dataPlane.workers).toHaveLength(2);
+  },
+);
 
 test('a proxy that is not connected, or does not answer, is told and ends with 5', async () => {
   const { live, checkout } = await build();
