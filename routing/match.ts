@@ -6,7 +6,7 @@ import { compileText, hasField, hasParameter } from './match-text.ts';
 
 export interface Condition {
   /** As people read it after "not": `method GET`, `header x-beta`. */
-  readonly what: string;
+  what(): string;
   readonly isMet: (asked: Asked) => boolean;
 }
 
@@ -17,24 +17,24 @@ export function compileConditions({ methods, headers, query, from, ports }: Http
     const [only] = methods;
     const all = new Set(methods);
     conditions.push({
-      what: `method ${methods.join(', ')}`,
+      what: () => `method ${methods.join(', ')}`,
       isMet: methods.length === 1 ? ({ method }) => method === only : ({ method }) => all.has(method),
     });
   }
-  if (ports) conditions.push({ what: `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
+  if (ports) conditions.push({ what: () => `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
   const isFrom = from && compileSources(from);
-  if (isFrom) conditions.push({ what: `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
+  if (isFrom) conditions.push({ what: () => `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
   for (const [name, match] of Object.entries(headers ?? {})) {
     const test = compileText(match);
     conditions.push({
-      what: `header ${name}${wordsOf(match)}`,
+      what: () => `header ${name}${wordsOf(match)}`,
       isMet: test ? ({ fields }) => hasField(fields, name, test) : ({ fields }) => !hasField(fields, name, anyText),
     });
   }
   for (const [name, match] of Object.entries(query ?? {})) {
     const test = compileText(match);
     conditions.push({
-      what: `query ${name}${wordsOf(match)}`,
+      what: () => `query ${name}${wordsOf(match)}`,
       isMet: test
         ? (asked) => hasParameter(asked.query, name, test)
         : (asked) => !hasParameter(asked.query, name, anyText),

@@ -8,13 +8,14 @@ export interface Targets {
   target(at: number): Target;
 }
 
-/** A target of weight 0 is never chosen. */
+/** A target of weight 0 is never chosen. Throws when there would be nothing to choose from. */
 export function compileTargets(given: readonly WeightedTarget[]): Targets {
   const targets = given.map(targetOf);
   const weights = given.map(({ weight }) => weight ?? 1);
   const [only] = targets;
   if (targets.length === 1) return { targets, target: () => only! };
   const sum = weights.reduce((total, weight) => total + weight, 0);
+  if (sum === 0) throw new TypeError('the weights of its targets sum to 0');
   let before = 0;
   const ends = weights.map((weight) => {
     before += weight;

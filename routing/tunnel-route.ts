@@ -14,7 +14,7 @@ export interface AskedTunnel {
 
 export interface TunnelCondition {
   /** As people read it after "not". */
-  readonly what: string;
+  what(): string;
   readonly isMet: (asked: AskedTunnel) => boolean;
 }
 
@@ -49,12 +49,12 @@ export function compileTunnelMatch(match: TunnelMatch): TunnelCondition[] {
   const names = 'sni' in match ? match.sni : undefined;
   if (names)
     conditions.push({
-      what: `server name ${names.join(', ')}`,
+      what: () => `server name ${names.join(', ')}`,
       isMet: ({ sni }) => sni !== undefined && names.some((name) => isNamed(sni, name)),
     });
-  if (ports) conditions.push({ what: `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
+  if (ports) conditions.push({ what: () => `port ${ports.join(', ')}`, isMet: ({ port }) => ports.includes(port) });
   const isFrom = from && compileSources(from);
-  if (isFrom) conditions.push({ what: `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
+  if (isFrom) conditions.push({ what: () => `from ${from.join(', ')}`, isMet: (asked) => isFrom(asked.from) });
   return conditions;
 }
 

@@ -88,7 +88,7 @@ function unmetIn(match: HttpMatch, asked: Asked): string[] {
   const path = match.path && compilePath(match.path);
   const isPath = !path || indexPaths([{ path }], () => true).first(asked) !== undefined;
   const others = compileConditions(match).filter(({ isMet }) => !isMet(asked));
-  return [...(isPath ? [] : [wordsOfPath(match.path!)]), ...others.map(({ what }) => what)];
+  return [...(isPath ? [] : [wordsOfPath(match.path!)]), ...others.map((unmet) => unmet.what())];
 }
 
 function unmetOfTunnel(
@@ -99,7 +99,7 @@ function unmetOfTunnel(
   const unmet = match.map((one) =>
     compileTunnelMatch(one)
       .filter(({ isMet }) => !isMet(asked))
-      .map(({ what }) => what),
+      .map((unmet) => unmet.what()),
   );
   return unmet.some((each) => each.length === 0) ? undefined : unmet;
 }

@@ -318,3 +318,130 @@ describe('a change', () => {
     expect({ ...policy, revision: 0 }).toEqual({ ...fresh.policy, revision: 0 });
   });
 });
+
+describe('what is applied', () => {
+  const remove = (mesh: Mesh, kind: string, name: string) =>
+    mesh.admin.call({ method: 'DELETE', path: `/v1/resources/${kind}/${name}` });
+  const problemsOf = (work: Promise<unknown>): Promise<readonly string[]> =>
+    work.then(
+      () => [],
+      (thrown: { readonly problems: readonly { readonly message: string }[] }) =>
+        thrown.problems.map(({ message }) => message),
+    );
+
+  test('K4: unknown fields, kinds, clusters, subsets and weights: every problem at once, and the last good state stays', async () => {
+    const mesh = await createMesh();
+    const web = follow(await mesh.enrol('web'));
+    await apply(mesh, allow(['payments', 'shop'], 'web'), cluster('payments'), virtualService('payments'));
+    while ((web.held?.clusters ?? []).length === 0) await web.next();
+    const { revision } = web.held;
+    const good = allow('ledger', 'web');
+    const shapes = await problemsOf(
+      apply(
+        mesh,
+        good,
+        cluster('payments', { subset: {} }),
+        { kind: 'Clutser', name: 'x' },
+        virtualService('a', { http: [{ timeout: 3 }] }),
+      ),
+    );
+    expect(shapes).toEqual([
+      expect.stringContaining('Cluster payments: /subset unknown key "subset"'),
+      'Clutser x: the kind is not known',
+      expect.stringContaining('VirtualService a: /http/0/timeout must be a'),
+    ]);
+    const meanings = await problemsOf(
+      apply(
+        mesh,
+        good,
+        virtualService('payments', {
+          http: [
+            { match: [{ path: { prefix: '/a' } }], route: [{ cluster: 'payments', subset: 'v9' }] },
+            { match: [{ path: { prefix: '/b' } }], route: [{ cluster: 'nowhere' }] },
+            {
+              route: [
+                { cluster: 'payments', weight: 0 },
+                { cluster: 'payments', weight: 0 },
+              ],
+            },
+          ],
+        }),
+        virtualService('thief', { hosts: ['payments'] }),
+      ),
+    );
+    for (const words of [/no subset v9/, /no cluster and no service nowhere/, /sum to 0/, /also claimed by/])
+      expect(
+        meanings.filter((text) => words.test(text)),
+        String(words),
+      ).toHaveLength(1);
+    // Nothing of either was taken: what comes next is the next good change.
+    await apply(mesh, cluster('payments', { circuitBreaker: { maxRequests: 3 } }));
+    expect((await web.change()).from).toBe(revision);
+    expect(web.held.policy.rules).toHaveLength(1);
+  });
+
+  test('a cluster that a virtual service leads to cannot be deleted, and it is said which; after that one it can', async () => {
+    const mesh = await createMesh();
+    const outside = cluster('stripe', { endpoints: { static: ['192.0.2.1:443'] }, tls: {}, hosts: ['stripe.example'] });
+    await apply(
+      mesh,
+      allow('pay', 'web'),
+      outside,
+      virtualService('pay', { http: [{ route: [{ cluster: 'stripe' }] }] }),
+    );
+    expect(await problemsOf(remove(mesh, 'Cluster', 'stripe'))).toEqual([
+      'VirtualService pay: route 0: there is no cluster and no service stripe',
+    ]);
+    await remove(mesh, 'VirtualService', 'pay');
+    await remove(mesh, 'Cluster', 'stripe');
+  });
+
+  test('a dry run says what an updated one was and would be, and changes nothing', async () => {
+    const mesh = await createMesh();
+    await apply(mesh, allow('payments', 'web'), cluster('payments'));
+    const resources = [cluster('payments', { circuitBreaker: { maxRequests: 3 } }), cluster('web')];
+    const body = { version: 1, dryRun: true, resources: resources.map((resource) => ({ resource })) };
+    const { changes } = await mesh.admin.call<{ changes: unknown }>({ method: 'POST', path: '/v1/resources', body });
+    expect(changes).toEqual([
+      { kind: 'Cluster', name: 'payments', change: 'updated', before: cluster('payments'), after: resources[0] },
+      { kind: 'Cluster', name: 'web', change: 'created' },
+    ]);
+    const { resources: kept } = await mesh.admin.call<{ resources: readonly { resource: unknown }[] }>({
+      method: 'GET',
+      path: '/v1/resources?kind=Cluster',
+    });
+    expect(kept).toEqual([{ resource: cluster('payments') }]);
+  });
+
+  test('a rollback brings clusters and virtual services back as they were, as a change', async () => {
+    const mesh = await createMesh();
+    await serving(mesh, 'payments', 4001);
+    const { revision } = await apply(mesh, allow('payments', 'web'), cluster('payments'), virtualService('payments'));
+    const web = follow(await mesh.enrol('web'));
+    await web.next();
+    const { clusters, virtualServices } = web.held;
+    await apply(
+      mesh,
+      cluster('payments', { circuitBreaker: { maxRequests: 3 } }),
+      virtualService('other', {
+        service: 'payments',
+        hosts: ['o.example'],
+        http: [{ route: [{ cluster: 'payments' }] }],
+      }),
+    );
+    await web.change();
+    await mesh.admin.call({ method: 'POST', path: '/v1/rollback', body: { version: 1, revision } });
+    await web.change();
+    expect([web.held.clusters, web.held.virtualServices]).toEqual([clusters, virtualServices]);
+  });
+
+  test('a token that nobody used holds up no later change, although a route leads to its service', async () => {
+    const mesh = await createMesh();
+    await mesh.token('cart');
+    await apply(mesh, virtualService('shop', { hosts: ['shop.example'], http: [{ route: [{ cluster: 'cart' }] }] }));
+    mesh.clock.advance(3_600_000 / 2);
+    await apply(mesh, allow('payments', 'web'));
+    const another = virtualService('more', { hosts: ['more.example'], http: [{ route: [{ cluster: 'trolley' }] }] });
+    expect(await problemsOf(apply(mesh, another))).toHaveLength(1);
+  });
+});
