@@ -40,7 +40,7 @@ export async function run(): Promise<Bench> {
     figures.push(...(await changesEverywhere({ admin, pid, proxies, all })));
     for (const { what, measured } of figures) process.stderr.write(`  ${what}: ${measured}\n`);
     await proxies.add(all.filter(({ watches }) => !watches));
-    figures.push(...(await oneHolds({ mesh, proxies, pid, all })));
+    figures.push(...(await oneHolds({ mesh, proxies, all })));
     return {
       title: 'A thousand services',
       how: `${services} services, each with a cluster, a virtual service and a policy that lets it call ${called}; one proxy of each connected to a real control plane (a watch stream and a report connection over mutual TLS, as a sidecar has), in ${processes} processes of their own on the same machine. From sending a change until each has it in its hands, and until the control plane has heard so. Then ${each} endpoints of each, and a real sidecar. Medians of ${rounds} rounds.`,
@@ -165,13 +165,8 @@ async function changesEverywhere({ admin, pid, proxies, all }: Pushed): Promise<
   ];
 }
 
-async function oneHolds(o: {
-  mesh: Mesh;
-  proxies: LightProxies;
-  pid: number;
-  all: readonly LightProxy[];
-}): Promise<Figure[]> {
-  const { mesh, proxies, pid, all } = o;
+async function oneHolds(o: { mesh: Mesh; proxies: LightProxies; all: readonly LightProxy[] }): Promise<Figure[]> {
+  const { mesh, proxies, all } = o;
   const caller = nameOf(1);
   const sidecarOf = async (name: string) => {
     const { token } = JSON.parse(await mesh.postern('token', 'create', name, '-o', 'json')) as { token: string };
@@ -189,15 +184,12 @@ async function oneHolds(o: {
     const endpoints = known.reduce((sum, service) => sum + service.endpoints.length, 0);
     const whole = JSON.stringify(config).length;
     const bytes: number[] = [];
-    const cpu: number[] = [];
     // An instance of a service that this and four others may call.
     const moved = all.find((_, nth) => nameOf(nth) === nameOf(3) && nth >= services)!;
     for (let round = 0; round < rounds; round++) {
-      const begun = cpuMicrosOf(pid);
       const receiving = proxies.receive(1, ({ what, instance }) => what === 'change' && instance === 'i2');
       proxies.move(moved.instance, `127.8.0.${round + 1}:15008`);
       bytes.push((await receiving)[0]!.bytes);
-      cpu.push(cpuMicrosOf(pid) - begun);
     }
     const [with_, without] = [residentMb(real.pid), residentMb(bare.pid)];
     return [
