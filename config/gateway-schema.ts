@@ -89,7 +89,7 @@ const outbound = s.anyOf(
   }),
 );
 
-const { auditMode, auditMaskable, auditMaxMegabytes, auditMaxAge } = sidecarSettings;
+const { auditMode, auditMaskable, auditMaxMegabytes, auditMaxAge, dns, zone, weight } = sidecarSettings;
 const audit = s.object({
   mode: s.optional(auditMode.schema),
   maskable: s.optional(auditMaskable.schema),
@@ -148,6 +148,8 @@ const service = s.object({
     s.array(listener, { minItems: 1, maxItems: 256, description: 'where callers without an identity connect' }),
   ),
   labels: s.optional(s.record(s.string({ maxLength: 256 }), { maxProperties: 64, description: 'of this instance' })),
+  zone: s.optional(zone.schema as Schema<string>),
+  weight: s.optional(weight.schema as Schema<number>),
   workers: s.optional(
     s.integer({
       minimum: 1,
@@ -170,6 +172,7 @@ export const gatewaySchema = s.object({
   drain: s.optional(
     duration({ default: '20s', description: 'how long what runs may take to end once it, or a part of it, goes' }),
   ),
+  dns: s.optional(dns.schema as Schema<string>),
   services: s.array(service, { minItems: 1, maxItems: 256, description: 'the identities that it holds' }),
 });
 export type GatewaySettings = Static<typeof gatewaySchema>;

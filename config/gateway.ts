@@ -131,6 +131,7 @@ class Reading {
       metrics: this.#address(metrics, '/metrics'),
       unsafeAdminNonLoopback,
       drainMs: parseDuration(drain) as number,
+      nameServers: settings.dns?.split(','),
       services: settings.services.map((service, index) => this.#service(service, `/services/${index}`)),
     };
   }
@@ -174,6 +175,8 @@ class Reading {
       },
       advertise,
       labels: o.labels ?? {},
+      zone: o.zone,
+      weight: o.weight,
       limits: o.limits ?? {},
       workers: o.workers ?? 1,
       audit: {
@@ -193,7 +196,10 @@ class Reading {
       return { endpoints: { static: [formatHostPort(address)] }, protocol };
     }
     const { static: places, dns, ...rest } = app;
-    if ((places === undefined) === (dns === undefined)) this.report(at, 'needs one of: static, dns');
+    if ((places === undefined) === (dns === undefined)) {
+      this.report(at, 'needs one of: static, dns');
+      return { endpoints: { static: [] } };
+    }
     const endpoints = (places === undefined ? { dns } : { static: places }) as Group['endpoints'];
     const resource: ClusterResource = { kind: 'Cluster', name: service, endpoints, ...rest, plaintext: true };
     for (const { pointer = '', message, hint } of validateTraffic([{ resource }], { trustDomain: 'example.org' }))

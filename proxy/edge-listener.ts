@@ -1,5 +1,6 @@
 // Where callers from outside the mesh connect: plain, or by TLS with a certificate for the host that they name. What it takes and shows can be replaced
 // while it listens; connections that are open go on under the new settings.
+import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type TLSSocket } from 'node:tls';
 import type { PosternError } from '#base/error';
@@ -16,8 +17,8 @@ import { createShares } from './shares.ts';
 import { acceptTls, addressOf } from './tls-accept.ts';
 
 export interface EdgeListener extends Listener {
-  /** In force on return. Throws, with nothing changed, on certificates or addresses that cannot be used. */
-  use(port: EdgePort): void;
+  /** Checks everything and changes nothing; the result puts it in force and cannot fail. Throws what is wrong with it. */
+  prepare(port: EdgePort): () => void;
   /** This proxy's own certificate was replaced. */
   renewed(): void;
 }
@@ -76,7 +77,9 @@ export async function listenEdge(port: EdgePort, o: ListenOptions): Promise<Edge
     return fail('LIMIT_CONNECTIONS', { limit: limits.connections });
   };
   const take = (socket: Socket): Connection | undefined => {
-    const giveBack = shares.take(networkOf(socket.remoteAddress ?? ''));
+    // A proxy that is trusted brings everybody's connections.
+    const isShared = edge.trusted.has(socket.remoteAddress);
+    const giveBack = isShared ? () => undefined : shares.take(networkOf(socket.remoteAddress ?? ''));
     if (!giveBack) {
       plane.metrics.limit('peer-connections');
       refuse(fail('LIMIT_CONNECTIONS', { limit: limits.peerConnections }), addressOf(socket));
@@ -126,17 +129,19 @@ export async function listenEdge(port: EdgePort, o: ListenOptions): Promise<Edge
   return {
     ...opened,
     retire: accepted.retire,
-    use(next) {
+    prepare(next) {
       const made = contextsOf(next);
       const nextEdge = edgeOf(next);
-      const isOtherKind = kindOf(next) !== kindOf(edge.port);
-      useContexts(next, made);
-      edge = nextEdge;
-      // What is open was made for the other way to speak.
-      if (isOtherKind) accepted.retire();
-      const { allowed } = edge;
-      if (allowed)
+      return () => {
+        const isOtherKind = kindOf(next) !== kindOf(edge.port);
+        useContexts(next, made);
+        edge = nextEdge;
+        // What is open was made for the other way to speak.
+        if (isOtherKind) accepted.retire();
+        const { allowed } = nextEdge;
+        if (!allowed) return;
         for (const connection of [...accepted.all]) if (!allowed.has(connection.socket.remoteAddress)) connection.cut();
+      };
     },
     renewed: () => useContexts(edge.port, contextsOf(edge.port)),
   };
@@ -164,5 +169,6 @@ function pairOf({ own }: EdgeCertificate, identity: Identity | undefined): { cer
 }
 
 function protocolOf({ tls }: EdgePort) {
-  return { minVersion: tls?.minVersion ?? 'TLSv1.2', maxVersion: 'TLSv1.3' } as const;
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  return { minVersion: tls?.minVersion ?? 'TLSv1.2', maxVersion: 'TLSv1.3', secureOptions } as const;
 }

@@ -68,6 +68,7 @@ export function serveEdge(o: EdgeOptions): void {
     isPublic: true,
     isTls: scheme === 'https',
     holder: networkOf(address),
+    ...(address === remote ? {} : { address }),
   });
   const shared = {
     connection,

@@ -35,7 +35,7 @@ export async function follow(running: Running, { action, host }: Route): Promise
   if (action.fault && (await injectFault(running, action.fault))) return;
   if (action.kind === 'forward') return sendOn(running, action);
   const { authority, path, query } = running.exchange.head;
-  if (running.heard.isPublic) holdLimits(running, action, running.heard.connection.remoteHost);
+  if (running.heard.isPublic) holdLimits(running, action, addressOf(running));
   if (action.kind === 'respond') return answerWith(running.exchange, action);
   const scheme = running.heard.isTls ? 'https' : 'http';
   const fields = ['location', action.location({ scheme, authority, path, query })];
@@ -66,7 +66,7 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   if (!way) return;
   const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
-  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, heard.connection.remoteHost);
+  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, addressOf(running));
   else if (!way.isMesh) holdLimits(running, { rateLimits, maxBody }, heard.caller?.uri ?? '');
   const { responseFields } = exchange;
   const { response } = target;
@@ -117,7 +117,7 @@ async function wayTo(
     service: cluster.id,
     cluster: cluster.live,
     subset,
-    hash: hashOn && hashOf(hashOn, { fields, query, identity: caller.uri, address: heard.connection.remoteHost }),
+    hash: hashOn && hashOf(hashOn, { fields, query, identity: caller.uri, address: addressOf(running) }),
     pool: (endpoint) => plane.upstreams.pool(cluster, endpoint),
     isMesh: cluster.link.kind === 'mesh',
     link: cluster.link,
@@ -153,6 +153,11 @@ function rewritten(head: RequestHead, { request, rewritePath, rewriteHost }: Sen
     authority: rewriteHost ?? head.authority,
     fields: target.request ? target.request.apply(edited) : edited,
   };
+}
+
+/** Of whoever calls, as far as it is known. */
+function addressOf({ heard }: Running): string {
+  return heard.address ?? heard.connection.remoteHost;
 }
 
 /** An egress gateway is told which of the clusters behind it is meant. */

@@ -11,10 +11,12 @@ export interface GatewayConfig {
   readonly metrics: HostPort;
   /** The longest that running exchanges may go on after a listener, a service or the gateway goes. */
   readonly drainMs: number;
+  /** As ADDRESS:PORT; those of the system when absent. */
+  readonly nameServers?: readonly string[] | undefined;
   readonly services: readonly GatewayService[];
 }
 
-export interface GatewayService extends Pick<MemberConfig, 'ports' | 'advertise' | 'labels'> {
+export interface GatewayService extends Pick<MemberConfig, 'ports' | 'advertise' | 'labels' | 'zone' | 'weight'> {
   readonly service: string;
   /** Reads the join token for it, where one is kept; asked only when it is needed. */
   readonly token: () => string | undefined;

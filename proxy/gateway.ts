@@ -64,8 +64,8 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
   let config = first;
   let isClosing = false;
 
-  const start = async (service: GatewayService, drainMs: number): Promise<Running> => {
-    const member = await openMember(service, { ...deps, drainMs });
+  const start = async (service: GatewayService, whole: GatewayConfig): Promise<Running> => {
+    const member = await openMember(service, { ...deps, whole });
     try {
       const addresses = addressesOf(service, await member.listen());
       member.show(addresses);
@@ -76,8 +76,8 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
     }
   };
   /** All of them or none. */
-  const startAll = async (services: readonly GatewayService[], drainMs: number): Promise<Running[]> => {
-    const results = await Promise.allSettled(services.map((service) => start(service, drainMs)));
+  const startAll = async (services: readonly GatewayService[], whole: GatewayConfig): Promise<Running[]> => {
+    const results = await Promise.allSettled(services.map((service) => start(service, whole)));
     const started = results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const refused = results.find((one) => one.status === 'rejected');
     if (!refused) return started;
@@ -99,7 +99,8 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
   };
   const usePorts = async (one: Running, next: GatewayService): Promise<void> => {
     one.addresses = addressesOf(next, await one.member.usePorts(next.ports, next));
-    one.config = next;
+    const { limits, workers, audit, zone, weight } = one.config;
+    one.config = { ...next, limits, workers, audit, zone, weight };
     one.member.show(one.addresses);
   };
 
@@ -114,7 +115,7 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
       return to && !isSame(changeable(one.config), changeable(to)) ? [{ one, before: one.config, to }] : [];
     });
     const late = restartNeeded(config, next, running);
-    const started = await startAll(added, config.drainMs);
+    const started = await startAll(added, config);
     const done: typeof changed = [];
     try {
       for (const each of changed) {
@@ -132,14 +133,15 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
     }
     for (const one of started) {
       running.set(one.config.service, one);
-      void serve(one);
+      serve(one).catch((thrown: unknown) => one.member.log.error('it does not serve', { reason: messageOf(thrown) }));
     }
-    config = { ...next, admin: config.admin, metrics: config.metrics };
+    const { admin, metrics, drainMs, nameServers, unsafeAdminNonLoopback } = config;
+    config = { ...next, admin, metrics, drainMs, nameServers, unsafeAdminNonLoopback };
     return late;
   };
 
   await using undo = new AsyncDisposableStack();
-  const started = await startAll(first.services, first.drainMs);
+  const started = await startAll(first.services, first);
   for (const one of started) {
     running.set(one.config.service, one);
     undo.defer(() => one.member.dispose());
@@ -193,8 +195,8 @@ export async function startGateway(first: GatewayConfig, deps: GatewayDeps): Pro
 }
 
 /** The identity is the configured one, or there is none: a token for another service is not used up first. */
-async function openMember(service: GatewayService, deps: GatewayDeps & { drainMs: number }): Promise<Member> {
-  const { clock, log, home, drainMs } = deps;
+async function openMember(service: GatewayService, deps: GatewayDeps & { whole: GatewayConfig }): Promise<Member> {
+  const { clock, log, home, whole } = deps;
   const wanted = service.service;
   const folder = openFolder(join(home, 'gateway', wanted.replaceAll('/', '+')));
   const held = folder.readHolding();
@@ -207,9 +209,10 @@ async function openMember(service: GatewayService, deps: GatewayDeps & { drainMs
   }
   if (held && held.identity.id.service !== wanted)
     throw fail('GATEWAY_TOKEN_FOREIGN', { service: wanted, granted: held.identity.id.service });
-  const { ports, advertise, labels, limits, workers, audit } = service;
+  const { drainMs, nameServers } = whole;
+  const { service: _, token: __, ...own } = service;
   return createMember(
-    { folder, token, app: undefined, ports, advertise, labels, drainMs, limits, workers, audit },
+    { ...own, folder, token, app: undefined, drainMs, nameServers },
     {
       clock,
       log,
@@ -235,6 +238,15 @@ function changeable({ ports, advertise, labels }: GatewayService) {
   return { ports, advertise, labels };
 }
 
+/** By what the file calls them. */
+const wholeNames = {
+  admin: 'admin',
+  metrics: 'metrics',
+  drainMs: 'drain',
+  nameServers: 'dns',
+  unsafeAdminNonLoopback: 'unsafeAdminNonLoopback',
+} as const;
+
 /** What a running process keeps as it was begun with. */
 function restartNeeded(
   before: GatewayConfig,
@@ -242,12 +254,12 @@ function restartNeeded(
   running: ReadonlyMap<string, Running>,
 ): readonly string[] {
   const late: string[] = [];
-  for (const name of ['admin', 'metrics', 'drainMs', 'unsafeAdminNonLoopback'] as const)
-    if (!isSame(before[name], next[name])) late.push(name === 'drainMs' ? 'drain' : name);
+  for (const [name, shown] of Object.entries(wholeNames))
+    if (!isSame(before[name as keyof typeof wholeNames], next[name as keyof typeof wholeNames])) late.push(shown);
   for (const service of next.services) {
     const now = running.get(service.service)?.config;
     if (!now) continue;
-    for (const name of ['limits', 'workers', 'audit'] as const)
+    for (const name of ['limits', 'workers', 'audit', 'zone', 'weight'] as const)
       if (!isSame(now[name], service[name])) late.push(`${name} of ${service.service}`);
   }
   return late;

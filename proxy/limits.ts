@@ -12,7 +12,8 @@ const bounds = {
   connections: { default: 10_000, description: 'downstream connections of one listener' },
   peerConnections: {
     default: 5_000,
-    description: 'inbound connections of one calling service, so that one alone cannot keep the others out',
+    description:
+      'connections of one calling service, or of one address at the edge, so that one alone cannot keep the others out',
   },
   exchanges: {
     default: 10_000,

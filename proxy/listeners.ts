@@ -80,7 +80,8 @@ export function createListeners(o: ListenOptions): Listeners {
       for (const port of ports.edges ?? []) edgeOf(port);
       const opened = await openMissing(ports);
       try {
-        for (const [name, port] of named.edges) open.edges.get(name)!.use(port);
+        const changes = [...named.edges].map(([name, port]) => open.edges.get(name)!.prepare(port));
+        for (const change of changes) change();
       } catch (thrown) {
         opened.undo();
         throw thrown;

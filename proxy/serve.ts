@@ -27,6 +27,8 @@ export interface Heard {
   readonly isPublic?: boolean;
   /** Who shares places with whom; by default the caller on the way in, and nobody on the way out: that has one caller, our own application. */
   readonly holder?: string;
+  /** Where the caller is, when that is not the other end of the connection: proxies whose word is taken are between. */
+  readonly address?: string;
   /** The server name of TLS that does not end here: routes of TLS count. */
   readonly sni?: string;
   /** Whether the caller has come by TLS. */
@@ -242,7 +244,11 @@ function answer(heard: Heard, exchange: Exchange, fault: PosternError, record: O
   exchange.reply(reply.head, reply.body);
 }
 
-function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | undefined, trace?: Trace): OpenRecord {
+function open(
+  { plane, hop, connection, caller, address }: Heard,
+  exchange: Exchange | undefined,
+  trace?: Trace,
+): OpenRecord {
   return openRecord({
     id: plane.nextId(),
     hop,
@@ -251,7 +257,7 @@ function open({ plane, hop, connection, caller }: Heard, exchange: Exchange | un
     service: plane.identity()?.id.uri ?? '',
     at: plane.clock.now(),
     connection: connection.id,
-    remote: connection.remote,
+    remote: address ?? connection.remote,
     peer: caller,
     head: exchange?.head,
     trace,

@@ -131,7 +131,13 @@ export async function checkAuthority(status: () => Promise<CaStatus>, now: numbe
 
 /** Files that hold a key or what is as good as one. */
 function secretsIn(home: string): string[] {
-  const folders = [...(hasAuthority(home) ? ['ca'] : []), 'admin', 'sidecar'].map((name) => join(home, name));
+  const gateways = existsSync(join(home, 'gateway')) ? readdirSync(join(home, 'gateway')) : [];
+  const folders = [
+    ...(hasAuthority(home) ? ['ca'] : []),
+    'admin',
+    'sidecar',
+    ...gateways.map((name) => join('gateway', name)),
+  ].map((name) => join(home, name));
   const keys = folders.flatMap((folder) =>
     existsSync(folder)
       ? readdirSync(folder, { withFileTypes: true })

@@ -1,6 +1,7 @@
 // `postern check`: is everything well, and what to do about what is not. One line for each question, grouped; exit 3 when one fails.
 import type { Command } from 'commander';
 import type { CheckCategory, CheckResult } from '../checks/check.ts';
+import type { RunOptions } from '../checks/run.ts';
 import type { CliContext } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples } from '../help.ts';
@@ -11,15 +12,24 @@ export function register(program: Command, context: CliContext): void {
     .command('check')
     .description('check home, certificates, clock, server, proxies and audit; exit 3 when a check fails')
     .option('--pre', 'only what can be checked before anything is set up')
-    .action((options: { pre?: boolean }) => runCheck(context, options.pre ?? false));
-  examples(command, 'postern check', 'postern check --pre', 'postern check -o json | jq .success');
+    .option('--gateway <FILE>', 'only whether a gateway would take this file')
+    .action((options: { pre?: boolean; gateway?: string }) =>
+      runCheck(context, { pre: options.pre ?? false, gatewayFile: options.gateway }),
+    );
+  examples(
+    command,
+    'postern check',
+    'postern check --pre',
+    'postern check --gateway edge.yaml',
+    'postern check -o json | jq .success',
+  );
 }
 
-async function runCheck(context: CliContext, pre: boolean): Promise<void> {
+async function runCheck(context: CliContext, o: RunOptions): Promise<void> {
   const { output } = context;
   const { runChecks } = await import('../checks/run.ts');
   const stop = output.spin('checking');
-  const categories = await runChecks(context, { pre }).finally(stop);
+  const categories = await runChecks(context, o).finally(stop);
   const results = categories.flatMap(({ checks }) => checks.map(({ result }) => result));
   const success = !results.includes('error');
   output.data({ success, categories }, formatChecks(categories, output.paint));

@@ -1,6 +1,8 @@
+import { connect as connectHttp2 } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask, portOf, startTown, type Town } from '../helpers/gateway.ts';
-import { startApp } from '../helpers/mesh.ts';
+import { openRaw, startApp } from '../helpers/mesh.ts';
+import { eventually } from '../helpers/until.ts';
 
 let town: Town & { end(): Promise<void> };
 beforeAll(async () => {
@@ -106,4 +108,37 @@ describe('the edge leads callers without an identity into the mesh', () => {
     ]);
     expect(await ask(other!, ['GET / HTTP/1.1', 'host: evil.example'])).toMatchObject({ status: 404 });
   });
+});
+
+test('the plain edge speaks HTTP/2 to whoever begins with it', async () => {
+  await startShop();
+  const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
+  const port = portOf(gateway.ready.services[0]!.listeners![0]);
+  await eventually(
+    () => ask(port, ['GET /open/a HTTP/1.1', 'host: shop.example.com']),
+    ({ status }) => status === 200,
+  );
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  const stream = session.request({ ':path': '/open/a', ':authority': 'shop.example.com' });
+  const status = await new Promise((resolve, reject) => {
+    stream.on('response', (headers) => resolve(headers[':status'])).on('error', reject);
+    stream.resume().end();
+  });
+  session.destroy();
+  expect(status).toBe(200);
+});
+
+test('a caller from outside that dawdles over its head is sent away, and one address has its part of the connections only', async () => {
+  const gateway = await town.gateway(
+    `${edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`)}\n    limits: { headMs: 300, peerConnections: 4 }`,
+    ['edge'],
+  );
+  const port = portOf(gateway.ready.services[0]!.listeners![0]);
+  const slow = await openRaw(port);
+  slow.send('GET / HTTP/1.1\r\nhost: shop');
+  expect(await slow.closed()).toMatch(/^HTTP\/1.1 408 /);
+  const held = await Promise.all(Array.from({ length: 4 }, () => openRaw(port)));
+  const fifth = await openRaw(port);
+  expect(await fifth.closed()).toBe('');
+  for (const one of held) one.socket.destroy();
 });

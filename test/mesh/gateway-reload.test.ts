@@ -239,3 +239,30 @@ test('each identity is kept in a folder of its own, and serves again without a t
   expect(again.ready.services[0]!.instance).toBe(gateway.ready.services[0]!.instance);
   expect(readFileSync(join(home, 'gateway', 'edge', 'svid.pem'), 'latin1')).toMatch(/^-----BEGIN CERTIFICATE/);
 });
+
+test('every thread of a service takes what its file says now', async () => {
+  const app = await startApp((_, response) => response.end('ok'));
+  await town.sidecar('web', app.port);
+  await town.apply(resources);
+  const port = await freePort();
+  const text = (hosts: string): string =>
+    edge(`      - { listen: 127.0.0.1:${port}, hosts: [${hosts}] }`, '    workers: 3');
+  const gateway = await town.gateway(text('shop.example.com'), ['edge']);
+  const statuses = async (host: string): Promise<string> => {
+    const asked = Array.from({ length: 24 }, () => ask(port, ['GET /a HTTP/1.1', `host: ${host}`]));
+    return [...new Set((await Promise.all(asked)).map(({ status }) => status))].sort().join();
+  };
+  await eventually(
+    () => statuses('shop.example.com'),
+    (found) => found === '200',
+  );
+  const { config } = gateway.ready as unknown as { config: string };
+  town.write(config.slice(town.folder.length + 1), text('new.example.com'));
+  gateway.signal('SIGHUP');
+  await eventually(
+    () => statuses('new.example.com'),
+    (found) => found === '200',
+  );
+  expect(await statuses('shop.example.com')).toBe('404');
+  expect((await gateway.stop()).code).toBe(0);
+});
