@@ -1,7 +1,7 @@
 // A real name server on a loopback port, over UDP and TCP, which answers from a table that a test may change: addresses, service records, nothing,
 // silence, or an error.
-import { createSocket } from 'node:dgram';
-import { createServer as createTcpServer, isIPv4, isIPv6 } from 'node:net';
+import { createSocket, type Socket } from 'node:dgram';
+import { createServer as createTcpServer, isIPv4, isIPv6, type Server } from 'node:net';
 import { onTestFinished } from 'vitest';
 
 export interface Srv {
@@ -32,8 +32,8 @@ export interface NameServer {
 const mostUdp = 512;
 
 export async function startNameServer(zones: Readonly<Record<string, Zone>>): Promise<NameServer> {
-  const udp = createSocket('udp4');
-  const tcp = createTcpServer((socket) => {
+  const { udp, tcp, port } = await bindBoth();
+  tcp.on('connection', (socket) => {
     socket.on('error', () => undefined);
     socket.on('data', (bytes: Buffer) => {
       state.tcpQuestions++;
@@ -52,9 +52,6 @@ export async function startNameServer(zones: Readonly<Record<string, Zone>>): Pr
     tcp.close();
   };
   onTestFinished(close);
-  await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
-  const { port } = udp.address();
-  await new Promise<void>((resolve) => tcp.listen(port, '127.0.0.1', resolve));
   const state: NameServer = {
     zones,
     ttl: 60,
@@ -79,6 +76,23 @@ export async function startNameServer(zones: Readonly<Record<string, Zone>>): Pr
     udp.send(answer, from.port, from.address);
   });
   return state;
+}
+
+/** A port that is free for both: somebody else may have the TCP one of a free UDP port. */
+async function bindBoth(): Promise<{ udp: Socket; tcp: Server; port: number }> {
+  for (let tries = 1; ; tries++) {
+    const udp = createSocket('udp4');
+    const tcp = createTcpServer();
+    await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
+    const { port } = udp.address();
+    try {
+      await new Promise<void>((resolve, reject) => tcp.once('error', reject).listen(port, '127.0.0.1', resolve));
+      return { udp, tcp, port };
+    } catch (thrown) {
+      udp.close();
+      if (tries === 20) throw thrown;
+    }
+  }
 }
 
 const types = { a: 1, aaaa: 28, srv: 33 } as const;
