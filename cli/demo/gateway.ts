@@ -95,9 +95,9 @@ export async function openGateway(stage: Stage, { folder, orders }: { folder: st
     const visitor = await edge.call('GET', shop, { authorization: bearer('visitor') });
     stage.claim('another role is denied', visitor.status === 403);
     const nobody = await edge.call('GET', shop);
-    stage.claim('so is a user without a token', nobody.status === 403);
+    stage.claim('a user without a token is asked for one', nobody.status === 401);
     const forged = await edge.call('GET', shop, { authorization: `${bearer('customer').slice(0, -8)}AAAAAAAA` });
-    stage.claim('and a token that nobody signed', forged.status === 403);
+    stage.claim('and so is one whose token nobody has signed', forged.status === 401);
     const other = await edge.call('GET', 'http://payments/charges/7', { authorization: bearer('customer') });
     stage.claim('hosts that the edge does not name lead nowhere', other.status >= 400);
   } finally {
