@@ -20,21 +20,28 @@ export async function run(): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-bench-'));
   try {
     const idle = await probed(() => new Promise((resolve) => setTimeout(resolve, idleMs)));
-    const runs = [];
+    const runs: Awaited<ReturnType<typeof takeOne>>[] = [];
     for (let round = 0; round < rounds; round++) runs.push(await takeOne(join(folder, 'snapshot.json'), round));
-    const [quickest] = runs.sort((one, other) => one.held.cpuMs - other.held.cpuMs);
-    const { bytes, readMs, buildMs, keepMs, held } = quickest!;
+    // A bar on the longest turn is for every round: one that was lucky shows nothing.
+    const worst = (of: (one: (typeof runs)[number]) => number): number => Math.max(...runs.map(of));
+    const held = { wallMs: worst((one) => one.held.wallMs), cpuMs: worst((one) => one.held.cpuMs) };
+    const [buildMs, readMs, keepMs] = [
+      worst((one) => one.buildMs),
+      worst((one) => one.readMs),
+      worst((one) => one.keepMs),
+    ];
+    const bytes = worst((one) => one.bytes);
     const megabytes = (bytes / 1e6).toFixed(0);
     return {
       title: 'A large snapshot',
-      how: `${size.toLocaleString('en')} rules, ${megabytes} MB as they come: read, checked and kept by a thread, brought over and built in turns. The longest turn of the event loop by the wall and by the CPU of its thread, the best of ${rounds} rounds; the machine is shared, and the same probe beside nothing at all for ${idleMs / 1_000} s says what it adds.`,
+      how: `${size.toLocaleString('en')} rules, ${megabytes} MB as they come: read, checked and kept by a thread, brought over and built in turns. The longest turn of the event loop by the wall and by the CPU of its thread, the worst of ${rounds} rounds; the machine is shared, and the same probe beside nothing at all for ${idleMs / 1_000} s says what it adds.`,
       figures: [
         { what: 'the probe alone: longest turn', measured: `${shown(idle.held)}` },
         {
           what: 'read, checked, built, kept: longest turn',
           measured: shown(held),
           bar: 'at most 20 ms',
-          holds: held.cpuMs <= 20 && held.wallMs <= Math.max(20, idle.held.wallMs),
+          holds: held.cpuMs <= 20 && held.wallMs <= 20,
         },
         {
           what: 'built and swapped',
