@@ -1,5 +1,6 @@
 // Routes as people read them: what a match asks for, and what a route does. Names of services are short, shares are percent.
-import type { HttpMatch, HttpRoute, PathMatch, RateLimit, TcpRoute, TextMatch, TlsRoute, WeightedTarget } from '#wire';
+import { wordsOfText } from '#routing/tools';
+import type { HttpMatch, HttpRoute, PathMatch, RateLimit, TcpRoute, TlsRoute, WeightedTarget } from '#wire';
 import { shortId } from './names.ts';
 
 /** `path /v2/**, GET, header x-beta is "1", from checkout`; `everything` when nothing is asked for. */
@@ -21,8 +22,8 @@ function oneMatch(match: HttpMatch, trustDomain: string): string {
   const parts = [
     ...(match.path ? [pathWords(match.path)] : []),
     ...(match.methods ? [match.methods.join(' or ')] : []),
-    ...Object.entries(match.headers ?? {}).map(([name, text]) => `header ${name}${textWords(text)}`),
-    ...Object.entries(match.query ?? {}).map(([name, text]) => `query ${name}${textWords(text)}`),
+    ...Object.entries(match.headers ?? {}).map(([name, text]) => `header ${name}${wordsOfText(text)}`),
+    ...Object.entries(match.query ?? {}).map(([name, text]) => `query ${name}${wordsOfText(text)}`),
     ...sourceWords(match, trustDomain),
   ];
   return parts.length > 0 ? parts.join(', ') : 'everything';
@@ -40,15 +41,6 @@ function pathWords({ exact, prefix, template, regex }: PathMatch): string {
   if (prefix !== undefined) return `path ${prefix === '/' ? '' : prefix}/**`;
   if (template !== undefined) return `path ${template}`;
   return `path matches ${regex}`;
-}
-
-function textWords(match: TextMatch): string {
-  if (typeof match === 'string') return ` is ${JSON.stringify(match)}`;
-  const { exact, prefix, regex, present } = match;
-  if (exact !== undefined) return ` is ${JSON.stringify(exact)}`;
-  if (prefix !== undefined) return ` begins with ${JSON.stringify(prefix)}`;
-  if (regex !== undefined) return ` matches ${regex}`;
-  return present === false ? ' is absent' : ' is there';
 }
 
 /** `90% payments/v2, 10% payments`. */

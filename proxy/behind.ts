@@ -1,19 +1,19 @@
 // What stands behind the inbound listener: the application beside this proxy, a group of instances that have no proxy of their own, or the way out of
 // the mesh. It says what a request that came in is a call to, which policy must know, and takes it there once there is a permit.
 import { formatHostPort } from '#base/host-port';
-import { type Endpoint, hashOf, type RetryPlan } from '#routing';
+import type { Endpoint } from '#routing';
 import { type AppAddress, speaks } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
-import { authorityFor } from './cluster-link.ts';
+import { authorityFor, hasHost } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
-import { forward } from './forward.ts';
+import { forward, hashFor, untaken } from './forward.ts';
 import type { GroupCluster } from './group.ts';
 import { fieldsForApp, fieldsForPeer } from './headers.ts';
 import type { View } from './plane.ts';
 import type { Pool } from './pool.ts';
 import type { Ports } from './ports.ts';
-import { clusterField, type RequestHead, valuesOf } from './request-head.ts';
+import { clusterField, type FieldList, type RequestHead, valuesOf } from './request-head.ts';
 import { type Running, send } from './serve.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -77,10 +77,10 @@ function behindIsApp(app: AppAddress, pool: Pool): Behind {
 
 interface GroupOptions {
   readonly cluster: () => Cluster | undefined;
-  readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
+  readonly pool: PoolOf;
 }
 
-/** Instances of this proxy's own service. What nobody has taken is tried at another one; anything else is for the caller to repeat. */
+/** Instances of this proxy's own service. */
 function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
   return {
     get port() {
@@ -89,32 +89,17 @@ function behindIsGroup({ cluster: find, pool }: GroupOptions): Behind {
     },
     idOf: (_, own) => own,
     async send(running, _, own) {
-      const { caller, connection } = running.heard;
       const cluster = find();
       if (!cluster) throw fail('SERVICE_WITHOUT_ENDPOINTS', { service: own });
       if (cluster.warming) await cluster.warming;
-      const { hashOn } = cluster.live;
-      const { fields, query } = running.exchange.head;
-      const asked = { fields, query, identity: caller?.uri ?? '', address: connection.remoteHost };
-      await forward(running, {
-        service: own,
-        cluster: cluster.live,
-        subset: undefined,
-        hash: hashOn && hashOf(hashOn, asked),
-        pool: (endpoint) => pool(cluster, endpoint),
-        fields: toApp(running, own),
-        retries: untaken,
-        timeoutMs: undefined,
-        idleTimeoutMs: undefined,
-        isMesh: false,
-      });
+      await passOn(running, { service: own, cluster, pool, fields: toApp(running, own) });
     },
   };
 }
 
 interface EgressOptions {
   readonly clusters: { get(name: string): Cluster | undefined; readonly all: Iterable<Cluster> };
-  readonly pool: (cluster: Cluster, endpoint: Endpoint) => Pool;
+  readonly pool: PoolOf;
 }
 
 /** Clusters outside the mesh to which this proxy is the declared way, and no others. */
@@ -129,8 +114,7 @@ function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
     if (more !== undefined) return undefined;
     if (named !== undefined) return isMine(named) ? clusters.get(named) : undefined;
     for (const cluster of clusters.all)
-      if (isMine(cluster.name) && cluster.link.kind === 'external' && hasHost(cluster.link.hosts, head.host))
-        return cluster;
+      if (isMine(cluster.name) && cluster.link.kind === 'external' && hasHost(cluster.link, head.host)) return cluster;
     return undefined;
   };
   return {
@@ -143,24 +127,16 @@ function behindIsOutside({ clusters, pool }: EgressOptions): Behind {
       // Another configuration may have come since the permit was given.
       if (!cluster || cluster.id !== to) throw fail('PROXY_NOT_READY');
       if (cluster.warming) await cluster.warming;
-      const { link, live } = cluster;
+      const { link } = cluster;
       record.cluster = cluster.name;
       record.security = link.kind === 'external' && link.tls ? 'tls' : 'none';
       const authority = authorityFor(link, exchange.head);
       if (authority !== exchange.head.authority) exchange.outgoing = { ...exchange.head, authority };
-      const { fields, query } = exchange.head;
-      const asked = { fields, query, identity: heard.caller?.uri ?? '', address: heard.connection.remoteHost };
-      await forward(running, {
+      await passOn(running, {
         service: to,
-        cluster: live,
-        subset: undefined,
-        hash: live.hashOn && hashOf(live.hashOn, asked),
-        pool: (endpoint) => pool(cluster, endpoint),
-        fields: fieldsForPeer(fields, running.trace),
-        retries: untaken,
-        timeoutMs: undefined,
-        idleTimeoutMs: undefined,
-        isMesh: false,
+        cluster,
+        pool,
+        fields: fieldsForPeer(exchange.head.fields, running.trace),
       });
     },
   };
@@ -173,18 +149,26 @@ const nothing: Behind = {
   send: () => Promise.reject(fail('PROXY_NOT_READY')),
 };
 
+/** To an endpoint of the cluster. What nobody has taken is tried at another one; anything else is for the caller to repeat. */
+function passOn(
+  running: Running,
+  { service, cluster, pool, fields }: { service: string; cluster: Cluster; pool: PoolOf; fields: FieldList },
+): Promise<void> {
+  return forward(running, {
+    service,
+    cluster: cluster.live,
+    subset: undefined,
+    hash: hashFor(running, cluster.live),
+    pool: (endpoint) => pool(cluster, endpoint),
+    fields,
+    retries: untaken,
+    timeoutMs: undefined,
+    idleTimeoutMs: undefined,
+    isMesh: false,
+  });
+}
+type PoolOf = (cluster: Cluster, endpoint: Endpoint) => Pool;
+
 function toApp({ exchange, heard, record, trace }: Running, own: string) {
   return fieldsForApp(exchange.head.fields, { own, peer: heard.caller!.uri, decision: record.id, trace });
 }
-
-function hasHost(hosts: readonly string[], host: string): boolean {
-  return hosts.some((one) => (one.startsWith('*.') ? host.endsWith(one.slice(1)) : host === one));
-}
-
-const untaken: RetryPlan = {
-  attempts: 2,
-  perTryTimeoutMs: undefined,
-  anotherEndpoint: true,
-  isWanted: ({ kind }) => kind === 'connect-failed' || kind === 'refused',
-  backoffMs: (_, at) => 25 * at,
-};

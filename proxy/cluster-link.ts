@@ -69,8 +69,12 @@ export function linkOf(o: { readonly id: string; readonly entry: ClusterEntry | 
  */
 export function authorityFor(link: ClusterLink, { host, authority }: { host: string; authority: string }): string {
   if (link.kind === 'mesh' || link.authority === undefined) return authority;
-  const isOwn = link.hosts.some((one) => (one.startsWith('*.') ? host.endsWith(one.slice(1)) : host === one));
-  return isOwn ? authority : link.authority;
+  return hasHost(link, host) ? authority : link.authority;
+}
+
+/** Whether it is a name of the cluster. */
+export function hasHost({ hosts }: ExternalLink, host: string): boolean {
+  return hosts.some((one) => (one.startsWith('*.') ? host.endsWith(one.slice(1)) : host === one));
 }
 
 function tlsOf(entry: ClusterEntry, authority: string | undefined): ExternalTls {

@@ -10,9 +10,7 @@ import { EdgeDownstream, redirectReply } from './edge-reply.ts';
 import { fail } from './errors.ts';
 import type { Downstream } from './exchange.ts';
 import { type HostMap, hostMap } from './host-set.ts';
-import { Http1Downstream } from './http1/downstream.ts';
-import { Http2Downstream } from './http2/server.ts';
-import { outbound } from './outbound.ts';
+import { outbound, speak } from './outbound.ts';
 import type { Plane } from './plane.ts';
 import type { EdgePort } from './ports.ts';
 import { readProtocol } from './read-protocol.ts';
@@ -85,29 +83,21 @@ export function serveEdge(o: EdgeOptions): void {
       const given = canonicalHead(raw, plane);
       const origin = originOf(given.fields, { remote, scheme, trusted: edge.trusted });
       const fields = fieldsAtEdge(given.fields, origin, { authority: given.authority, port });
-      const exchange = createExchange(hear(origin.address), {
+      const heard = hear(origin.address);
+      const exchange = createExchange(heard, {
         head: { ...given, fields },
         downstream: new EdgeDownstream(downstream),
         responseFields: (answered) => answered,
       });
-      void serve(hear(origin.address), exchange, (running) => fromOutside(running, edge, o.serverName));
+      void serve(heard, exchange, (running) => fromOutside(running, edge, o.serverName));
       return exchange;
     },
     onInvalid: (fault: PosternError, downstream: Downstream) =>
       refuseInvalid(hear(remote), fault, new EdgeDownstream(downstream)),
     onClosed: () => undefined,
   };
-  const begin = (protocol: LinkProtocol): void => {
-    if (protocol === 'http/1.1') new Http1Downstream(codec);
-    else
-      new Http2Downstream({
-        ...codec,
-        takesConnect: true,
-        onFault: (fault) => plane.metrics.linkFault('outbound', fault.code),
-      });
-  };
-  if (o.protocol) begin(o.protocol);
-  else readProtocol(connection, shared, begin);
+  if (o.protocol) speak(o.protocol, codec, plane);
+  else readProtocol(connection, shared, (protocol) => speak(protocol, codec, plane));
 }
 
 async function fromOutside(running: Running, edge: Edge, serverName: string | undefined): Promise<void> {

@@ -358,7 +358,7 @@ export function isAccepted({ tunnel }: Pick<RequestHead, 'tunnel'>, status: numb
 }
 
 /** Whether doing it twice does no harm (RFC 9110 section 9.2.2). */
-export function isIdempotent(method: string): boolean {
+function isIdempotent(method: string): boolean {
   return idempotent.has(method);
 }
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

@@ -1,20 +1,12 @@
 // What a route says of a permitted request: an answer of its own, a fault that somebody asked for, or the way on. What is sent on may differ from what was asked, in
-// its path or in the service that it goes to: then policy decides that too, so that no route widens what policy allows.
-import {
-  type FaultPlan,
-  type Forward,
-  type HttpAction,
-  hashOf,
-  type RetryPlan,
-  type Target,
-  type TunnelAction,
-} from '#routing';
+// its path, its Host, its fields or the service that it goes to: then policy decides that too, so that no route widens what policy allows.
+import type { FaultPlan, Forward, HttpAction, RetryPlan, Target, TunnelAction } from '#routing';
 import { authorize } from './authorize.ts';
 import { authorityFor, type ClusterLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
 import { factsOf } from './facts.ts';
-import { type Forwarding, forward, pause } from './forward.ts';
+import { type Forwarding, forward, hashFor, pause, untaken } from './forward.ts';
 import { fieldsForPeer } from './headers.ts';
 import { mirrorOf } from './mirror.ts';
 import type { View } from './plane.ts';
@@ -22,7 +14,7 @@ import { answerWith } from './reply.ts';
 import { clusterField, type FieldList, isGrpc, type RequestHead } from './request-head.ts';
 import type { Route } from './route.ts';
 import { holdLimits } from './route-limits.ts';
-import { admit, denyUnknown, type Running, serve } from './serve.ts';
+import { addressOf, admit, denyUnknown, type Running, serve } from './serve.ts';
 
 export async function follow(running: Running, { action, host }: Route): Promise<void> {
   const { record } = running;
@@ -35,7 +27,7 @@ export async function follow(running: Running, { action, host }: Route): Promise
   if (action.fault && (await injectFault(running, action.fault))) return;
   if (action.kind === 'forward') return sendOn(running, action);
   const { authority, path, query } = running.exchange.head;
-  if (running.heard.isPublic) holdLimits(running, action, addressOf(running));
+  if (running.heard.isPublic) holdLimits(running, action, addressOf(running.heard));
   if (action.kind === 'respond') return answerWith(running.exchange, action);
   const scheme = running.heard.isTls ? 'https' : 'http';
   const fields = ['location', action.location({ scheme, authority, path, query })];
@@ -50,13 +42,6 @@ type Sending = Pick<Forward, 'target' | 'timeoutMs' | 'idleTimeoutMs' | 'retries
 function plainly({ target, idleTimeoutMs }: TunnelAction): Sending {
   return { target, timeoutMs: undefined, idleTimeoutMs, retries: untaken };
 }
-const untaken: RetryPlan = {
-  attempts: 2,
-  perTryTimeoutMs: undefined,
-  anotherEndpoint: true,
-  isWanted: ({ kind }) => kind === 'connect-failed' || kind === 'refused',
-  backoffMs: (_, at) => 25 * at,
-};
 
 async function sendOn(running: Running, action: Sending): Promise<void> {
   const { exchange, heard } = running;
@@ -66,7 +51,7 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   if (!way) return;
   const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
-  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, addressOf(running));
+  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, addressOf(running.heard));
   else if (!way.isMesh) holdLimits(running, { rateLimits, maxBody }, heard.caller?.uri ?? '');
   const { responseFields } = exchange;
   const { response } = target;
@@ -111,13 +96,11 @@ async function wayTo(
   const isOther = cluster.id !== permitted || outgoing !== exchange.head;
   if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
   record.security = cluster.link.kind === 'mesh' ? 'mtls' : cluster.link.tls ? 'tls' : 'none';
-  const { hashOn } = cluster.live;
-  const { fields, query } = exchange.head;
   return {
     service: cluster.id,
     cluster: cluster.live,
     subset,
-    hash: hashOn && hashOf(hashOn, { fields, query, identity: caller.uri, address: addressOf(running) }),
+    hash: hashFor(running, cluster.live),
     pool: (endpoint) => plane.upstreams.pool(cluster, endpoint),
     isMesh: cluster.link.kind === 'mesh',
     link: cluster.link,
@@ -153,11 +136,6 @@ function rewritten(head: RequestHead, { request, rewritePath, rewriteHost }: Sen
     authority: rewriteHost ?? head.authority,
     fields: target.request ? target.request.apply(edited) : edited,
   };
-}
-
-/** Of whoever calls, as far as it is known. */
-function addressOf({ heard }: Running): string {
-  return heard.address ?? heard.connection.remoteHost;
 }
 
 /** An egress gateway is told which of the clusters behind it is meant. */

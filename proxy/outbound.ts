@@ -3,12 +3,13 @@
 import type { PosternError } from '#base/error';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
+import type { LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import type { Downstream, Exchange } from './exchange.ts';
 import { factsOf } from './facts.ts';
 import { follow } from './follow.ts';
 import { Http1Downstream } from './http1/downstream.ts';
-import { Http2Downstream } from './http2/server.ts';
+import { Http2Downstream, type Http2DownstreamOptions } from './http2/server.ts';
 import type { Plane, View } from './plane.ts';
 import type { UpstreamPort } from './ports.ts';
 import { readProtocol } from './read-protocol.ts';
@@ -51,15 +52,22 @@ export function serveOutbound(o: { plane: Plane; connection: Connection; port?: 
     onInvalid: (fault: PosternError, downstream: Downstream) => refuseInvalid(hear(), fault, downstream),
     onClosed: () => undefined,
   };
-  readProtocol(connection, shared, (protocol) => {
-    if (protocol === 'http/1.1') new Http1Downstream(codec);
-    else
-      new Http2Downstream({
-        ...codec,
-        takesConnect: true,
-        onFault: (fault) => plane.metrics.linkFault('outbound', fault.code),
-      });
-  });
+  readProtocol(connection, shared, (protocol) => speak(protocol, codec, plane));
+}
+
+/** Begins to read the requests of a caller that speaks this. */
+export function speak(
+  protocol: LinkProtocol,
+  codec: Omit<Http2DownstreamOptions, 'takesConnect' | 'onFault'>,
+  plane: Plane,
+): void {
+  if (protocol === 'http/1.1') new Http1Downstream(codec);
+  else
+    new Http2Downstream({
+      ...codec,
+      takesConnect: true,
+      onFault: (fault) => plane.metrics.linkFault('outbound', fault.code),
+    });
 }
 
 type ServedPort = Pick<UpstreamPort, 'name' | 'protocol'>;

@@ -44,6 +44,11 @@ export interface Running {
   readonly trace?: Trace | undefined;
 }
 
+/** Of whoever calls, as far as it is known. */
+export function addressOf({ address, connection }: Heard): string {
+  return address ?? connection.remoteHost;
+}
+
 /** Runs `work` for one exchange and keeps its books. Never rejects. */
 export async function serve(
   heard: Heard,
@@ -119,18 +124,13 @@ export function admit(
     return undefined;
   }
   noteDecision(record, verdict.decision);
-  const { plane, caller } = heard;
+  const { plane } = heard;
   const { recheck } = exchange;
   exchange.recheck = () => {
     recheck?.();
     const now = plane.view();
     if (!now || exchange.stopped) return;
-    if (caller && isBanned(now.bans, { id: caller.uri, serial: caller.serial })) {
-      record.decision = 'deny';
-      record.reason = 'PEER_BANNED';
-      plane.metrics.cut('banned');
-      return exchange.cut(fail('PEER_BANNED', { id: caller.uri }));
-    }
+    if (cutIfBanned({ heard, exchange, record }, now)) return;
     const again = decide(now);
     if (again.isPermit) return;
     noteDecision(record, again.decision);
@@ -182,18 +182,27 @@ export function noteOutside(
   isStill: (view: View) => boolean,
 ): void {
   noteDecision(record, decision);
-  const { plane, caller } = heard;
+  const { plane } = heard;
   plane.metrics.outsidePolicy();
   exchange.recheck = () => {
     const now = plane.view();
     if (!now || exchange.stopped) return;
-    const banned = caller && isBanned(now.bans, { id: caller.uri, serial: caller.serial });
-    if (!banned && isStill(now)) return;
+    if (cutIfBanned({ heard, exchange, record }, now) || isStill(now)) return;
     record.decision = 'deny';
-    record.reason = banned ? 'PEER_BANNED' : 'policy-changed';
-    plane.metrics.cut(banned ? 'banned' : 'policy-changed');
-    exchange.cut(banned ? fail('PEER_BANNED', { id: caller.uri }) : deniedBy(heard, exchange, exchange.head));
+    record.reason = 'policy-changed';
+    plane.metrics.cut('policy-changed');
+    exchange.cut(deniedBy(heard, exchange, exchange.head));
   };
+}
+
+/** True when the caller is banned now: then the exchange is over. */
+function cutIfBanned({ heard: { plane, caller }, exchange, record }: Omit<Running, 'trace'>, { bans }: View): boolean {
+  if (!caller || !isBanned(bans, { id: caller.uri, serial: caller.serial })) return false;
+  record.decision = 'deny';
+  record.reason = 'PEER_BANNED';
+  plane.metrics.cut('banned');
+  exchange.cut(fail('PEER_BANNED', { id: caller.uri }));
+  return true;
 }
 
 /** Notes the denial and answers with it; nothing is opened upstream. */

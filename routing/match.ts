@@ -1,5 +1,5 @@
 // What must hold for a match of a route: each condition by itself, so that a route can also say which one did not.
-import type { HttpMatch, PathMatch } from '#wire';
+import type { HttpMatch, PathMatch, TextMatch } from '#wire';
 import type { Asked } from './action.ts';
 import { compileSources } from './match-source.ts';
 import { compileText, hasField, hasParameter } from './match-text.ts';
@@ -27,14 +27,14 @@ export function compileConditions({ methods, headers, query, from, ports }: Http
   for (const [name, match] of Object.entries(headers ?? {})) {
     const test = compileText(match);
     conditions.push({
-      what: () => `header ${name}${wordsOf(match)}`,
+      what: () => `header ${name}${wordsOfText(match)}`,
       isMet: test ? ({ fields }) => hasField(fields, name, test) : ({ fields }) => !hasField(fields, name, anyText),
     });
   }
   for (const [name, match] of Object.entries(query ?? {})) {
     const test = compileText(match);
     conditions.push({
-      what: () => `query ${name}${wordsOf(match)}`,
+      what: () => `query ${name}${wordsOfText(match)}`,
       isMet: test
         ? (asked) => hasParameter(asked.query, name, test)
         : (asked) => !hasParameter(asked.query, name, anyText),
@@ -51,7 +51,7 @@ export function wordsOfPath({ exact, prefix, template, regex }: PathMatch): stri
 
 const anyText = (): boolean => true;
 
-function wordsOf(match: NonNullable<HttpMatch['headers']>[string]): string {
+export function wordsOfText(match: TextMatch): string {
   if (typeof match === 'string') return ` is ${JSON.stringify(match)}`;
   const { exact, prefix, regex, present } = match;
   if (exact !== undefined) return ` is ${JSON.stringify(exact)}`;

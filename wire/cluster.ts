@@ -103,7 +103,6 @@ const circuitBreaker = s.object({
     s.integer({ minimum: 0, maximum: 1_000, default: 3, description: 'retries that may run however few requests do' }),
   ),
 });
-export type CircuitBreaker = Static<typeof circuitBreaker>;
 
 const outlierDetection = s.object({
   consecutive5xx: s.optional(
@@ -147,7 +146,6 @@ const outlierDetection = s.object({
   maxEjection: s.optional(duration('the longest', { default: '300s' })),
   maxEjected: s.optional(percentage('of the endpoints at a time; one may always be', { default: '50%' })),
 });
-export type OutlierDetection = Static<typeof outlierDetection>;
 
 const healthCheck = s.object({
   http: s.optional(

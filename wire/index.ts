@@ -33,14 +33,12 @@ export {
   tokenRequest,
 } from './admin.ts';
 export type {
-  CircuitBreaker,
   ClusterEntry,
   ClusterResource,
   DnsEndpoints,
   HashOn,
   HealthCheck,
   LoadBalancing,
-  OutlierDetection,
   StaticEndpoint,
   TlsOrigination,
 } from './cluster.ts';
@@ -54,7 +52,7 @@ export {
   renewRequest,
   svidReply,
 } from './enrolment.ts';
-export type { DumpAnswer, DumpReply, LookEvent, TapBatch, TapFilter, TapLine, TapReceipt, TapRequest } from './look.ts';
+export type { DumpAnswer, DumpReply, LookEvent, TapBatch, TapFilter, TapLine, TapReceipt } from './look.ts';
 export {
   dumpAnswer,
   largestDump,
@@ -76,12 +74,10 @@ export type {
   JwtIssuerResource,
   LocatedResource,
   Origin,
-  PolicyKindResource,
   PolicyResource,
   Resource,
   ResourceKind,
   RuleResource,
-  TrafficResource,
 } from './resources.ts';
 export { resourceSchemas } from './resources.ts';
 export type { ServiceName, ServiceReport } from './service.ts';

@@ -43,7 +43,6 @@ export const tapRequest = s.object({
   proxies: s.optional(s.string({ minLength: 1, maxLength: 2_048 })),
   ...bounds,
 });
-export type TapRequest = Static<typeof tapRequest>;
 export type TapLine =
   /** How many proxies were asked. */
   | { readonly type: 'begin'; readonly proxies: number }

@@ -146,14 +146,9 @@ export const casbinModelSchema = s.object({
 export type CasbinModelResource = Static<typeof casbinModelSchema>;
 
 /** What decides. */
-export type PolicyKindResource =
-  | PolicyResource
-  | GroupResource
-  | AssertionResource
-  | JwtIssuerResource
-  | CasbinModelResource;
+type PolicyKindResource = PolicyResource | GroupResource | AssertionResource | JwtIssuerResource | CasbinModelResource;
 /** What says where traffic goes. */
-export type TrafficResource = ClusterResource | VirtualServiceResource | MeshResource;
+type TrafficResource = ClusterResource | VirtualServiceResource | MeshResource;
 export type Resource = PolicyKindResource | TrafficResource;
 export type ResourceKind = Resource['kind'];
 

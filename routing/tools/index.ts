@@ -1,5 +1,6 @@
 // Questions about clusters and virtual services as operators write them. Never loaded by a proxy.
 
+export { wordsOfText } from '../match.ts';
 export { type ValidateOptions, validateTraffic } from '../validate.ts';
 export type { AnalyzeOptions, Finding, LiveFacts, LiveService } from './analyze.ts';
 export { analyzeTraffic } from './analyze.ts';
