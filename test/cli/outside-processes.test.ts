@@ -1,11 +1,12 @@
 // Sidecars as processes of their own, one of them with two threads, that call a cluster which a name server of the test knows: it changes, and it dies.
 
 import { writeFileSync } from 'node:fs';
-import { createServer, request as httpRequest } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { anyPorts } from '../../cli/demo/processes.ts';
+import { httpCall } from '../helpers/http-call.ts';
 import { startNameServer } from '../helpers/name-server.ts';
 import { createHome, runPostern } from '../helpers/postern.ts';
 import { initHome, type Process, startProcess } from '../helpers/processes.ts';
@@ -19,21 +20,6 @@ async function listen(answer: string, at: { host: string; port: number }): Promi
     server.close();
   });
   return (server.address() as AddressInfo).port;
-}
-
-function get(address: string, path: string, host?: string): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const headers = host === undefined ? {} : { host };
-    const request = httpRequest(`http://${address}${path}`, { agent: false, headers }, (response) => {
-      let body = '';
-      response.setEncoding('latin1').on('data', (text: string) => {
-        body += text;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-    });
-    request.on('error', reject);
-    request.end();
-  });
 }
 
 const yaml = (port: number): string => `
@@ -79,7 +65,9 @@ test('a name server that changes is followed by every process and thread, and on
 
   const callAll = () =>
     Promise.all(
-      sidecars.flatMap(({ ready }) => Array.from({ length: 10 }, () => get(ready.outbound!, '/', 'shop.internal'))),
+      sidecars.flatMap(({ ready }) =>
+        Array.from({ length: 10 }, () => httpCall(ready.outbound!, { host: 'shop.internal' })),
+      ),
     );
   const allAre = async (body: string): Promise<void> => {
     await eventually(callAll, (answers) => answers.every((one) => one.status === 200 && one.body === body));
@@ -90,7 +78,7 @@ test('a name server that changes is followed by every process and thread, and on
   names.close();
   for (const { ready } of sidecars)
     await eventually(
-      async () => (await get(ready.metrics!, '/metrics')).body,
+      async () => (await httpCall(ready.metrics!, { path: '/metrics' })).body,
       (text) => Number(/postern_dns_answers_total\{outcome="kept"\} (\d+)/.exec(text)?.[1] ?? 0) > 0,
     );
   for (const { status, body } of await callAll()) expect([status, body]).toEqual([200, 'two']);

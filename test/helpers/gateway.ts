@@ -1,7 +1,7 @@
 // A mesh of real processes with a gateway in it: a control plane, sidecars with an application in this process, and clients of the gateway.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
 import { anyPorts } from '../../cli/demo/processes.ts';
 import { openRaw } from './mesh.ts';
 import { createHome, runPostern } from './postern.ts';
@@ -100,6 +100,16 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
       own[Symbol.dispose]();
     },
   };
+}
+
+/** The town of a test file: there from before its first test until after its last. */
+export function townOfFile(): Town {
+  const town = {} as Awaited<ReturnType<typeof startTown>>;
+  beforeAll(async () => {
+    Object.assign(town, await startTown());
+  }, 60_000);
+  afterAll(() => town.end());
+  return town;
 }
 
 /** The port of HOST:PORT. */

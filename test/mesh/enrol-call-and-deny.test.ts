@@ -1,14 +1,15 @@
 // A mesh from nothing, all of it real and in one process: CA and control plane, two sidecars enrolled with tokens, an application behind
 // one of them. Calls are allowed and denied by policy, recorded at both hops, go on while the control plane is away, and end with a ban.
-import { createServer, request as httpRequest } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '#base/clock';
-import { silentLog } from '#base/log';
-import { type Sidecar, type SidecarConfig, startSidecar } from '#proxy';
+import type { Sidecar } from '#proxy';
 import type { DecisionRecord, StatusReply } from '#wire';
 import { createMesh, type Mesh } from '../helpers/control-plane.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
+import { httpCall } from '../helpers/http-call.ts';
+import { runSidecar } from '../helpers/sidecar.ts';
 
 const clock = { ...systemClock, advance: () => undefined, step: () => undefined };
 
@@ -26,31 +27,8 @@ async function startApp(): Promise<{ address: string; seen: { path: string; head
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
 }
 
-async function start(home: string, more: Partial<SidecarConfig>): Promise<Sidecar> {
-  const any = '127.0.0.1:0';
-  const config = { home, app: '127.0.0.1:9', inbound: any, outbound: any, admin: any, metrics: any };
-  const sidecar = await startSidecar(
-    { ...config, upstreams: {}, labels: {}, drainMs: 2_000, ...more },
-    { clock: systemClock, log: silentLog },
-  );
-  onTestFinished(() => sidecar.close());
-  return sidecar;
-}
-
-function call(sidecar: Sidecar, method: string, path: string): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const options = { method, agent: false, headers: { host: 'payments' } };
-    const request = httpRequest(`http://${sidecar.addresses.outbound}${path}`, options, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (text: string) => {
-        body += text;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-    });
-    request.on('error', reject);
-    request.end();
-  });
-}
+const call = (sidecar: Sidecar, method: string, path: string) =>
+  httpCall(sidecar.addresses.outbound, { method, path, host: 'payments' });
 
 const policy = (methods: readonly string[]) => ({
   kind: 'Policy',
@@ -86,8 +64,8 @@ async function build() {
   const mesh = await createMesh({ clock });
   const app = await startApp();
   const homes = { checkout: temporaryFolder(), payments: temporaryFolder() };
-  const payments = await start(homes.payments, { token: await mesh.token('payments'), app: app.address });
-  const checkout = await start(homes.checkout, { token: await mesh.token('checkout') });
+  const payments = await runSidecar(homes.payments, { token: await mesh.token('payments'), app: app.address });
+  const checkout = await runSidecar(homes.checkout, { token: await mesh.token('checkout') });
   return { mesh, app, payments, checkout, homes };
 }
 
@@ -132,8 +110,8 @@ test('K1: calls go on while the control plane is away, through restarted sidecar
   await checkout.close();
   await payments.close();
   // On the address that peers were told: nobody can tell them another one now.
-  await start(homes.payments, { app: app.address, inbound: payments.addresses.inbound });
-  const again = await start(homes.checkout, {});
+  await runSidecar(homes.payments, { app: app.address, inbound: payments.addresses.inbound });
+  const again = await runSidecar(homes.checkout, {});
   expect((await call(again, 'POST', '/charges')).status).toBe(200);
 });
 
@@ -165,7 +143,7 @@ test('F3: no call fails while the called sidecar is told to stop under load, unt
   const { mesh, app, payments, checkout } = await build();
   await apply(mesh, policy(['POST']));
   await untilStatus(checkout, 'POST', '/charges', 200);
-  const second = await start(temporaryFolder(), { token: await mesh.token('payments'), app: app.address });
+  const second = await runSidecar(temporaryFolder(), { token: await mesh.token('payments'), app: app.address });
   await untilSynced(mesh, 3);
   const failures: unknown[] = [];
   let calls = 0;

@@ -1,17 +1,13 @@
 import { connect as connectTls, createSecureContext } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseSpiffeId, tlsClientPolicy, tlsContext } from '#spiffe';
 import { readSidecarIdentity } from '../../cli/sidecar-home.ts';
-import { ask, type GatewayReady, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { ask, type GatewayReady, portOf, townOfFile } from '../helpers/gateway.ts';
 import { rawOn, startApp, startRawApp, type TestApp } from '../helpers/mesh.ts';
 import type { Process } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
-let town: Town & { end(): Promise<void> };
-beforeAll(async () => {
-  town = await startTown();
-}, 60_000);
-afterAll(() => town.end());
+const town = townOfFile();
 
 const at = '127.0.0.1:0';
 const file = `

@@ -1,14 +1,10 @@
 import type { RequestListener } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ask, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { describe, expect, test } from 'vitest';
+import { ask, portOf, townOfFile } from '../helpers/gateway.ts';
 import { startApp } from '../helpers/mesh.ts';
 import { eventually } from '../helpers/until.ts';
 
-let town: Town & { end(): Promise<void> };
-beforeAll(async () => {
-  town = await startTown();
-}, 60_000);
-afterAll(() => town.end());
+const town = townOfFile();
 
 const at = '127.0.0.1:0';
 const rules = `

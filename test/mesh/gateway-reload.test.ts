@@ -3,18 +3,14 @@ import { Agent, request as httpRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ask, type GatewayReady, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { describe, expect, test } from 'vitest';
+import { ask, type GatewayReady, portOf, townOfFile } from '../helpers/gateway.ts';
 import { openRaw, startApp } from '../helpers/mesh.ts';
 import { createOutsideCa } from '../helpers/outside-server.ts';
 import type { Process } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
-let town: Town & { end(): Promise<void> };
-beforeAll(async () => {
-  town = await startTown();
-}, 60_000);
-afterAll(() => town.end());
+const town = townOfFile();
 
 const at = '127.0.0.1:0';
 const resources = `

@@ -1,21 +1,21 @@
 // docs/traffic.md, "Services outside the mesh": its examples are applied as they stand, by files, to a real control plane with real sidecars. Only addresses and
 // ports are put in place of those that are on the Internet.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '#base/clock';
-import { silentLog } from '#base/log';
 import { loadResources } from '#config/resources';
-import { type Sidecar, type SidecarConfig, startSidecar } from '#proxy';
+import type { Sidecar, SidecarConfig } from '#proxy';
 import type { StatusReply } from '#wire';
 import { createMesh, type Mesh } from '../helpers/control-plane.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
+import { type HttpAnswer, httpCall } from '../helpers/http-call.ts';
 import { openRaw, startApp, startRawApp } from '../helpers/mesh.ts';
 import { startNameServer } from '../helpers/name-server.ts';
 import { createOutsideCa, startHttps } from '../helpers/outside-server.ts';
 import { clientAuth, purposes } from '../helpers/pki.ts';
+import { runSidecar } from '../helpers/sidecar.ts';
 import { eventually } from '../helpers/until.ts';
 
 const clock = { ...systemClock, advance: () => undefined, step: () => undefined };
@@ -24,14 +24,8 @@ const section = page.slice(page.indexOf('## Services outside the mesh')).split(/
 const blocks = [...section.matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text!);
 const blockOf = (what: string): string => blocks.find((text) => text.includes(what))!;
 
-async function start(mesh: Mesh, service: string, more: Partial<SidecarConfig> = {}): Promise<Sidecar> {
-  const any = '127.0.0.1:0';
-  const addresses = { app: '127.0.0.1:9', inbound: any, outbound: any, admin: any, metrics: any };
-  const config = { home: temporaryFolder(), token: await mesh.token(service), ...addresses, upstreams: {}, labels: {} };
-  const sidecar = await startSidecar({ ...config, drainMs: 500, ...more }, { clock: systemClock, log: silentLog });
-  onTestFinished(() => sidecar.close());
-  return sidecar;
-}
+const start = async (mesh: Mesh, service: string, more: Partial<SidecarConfig> = {}): Promise<Sidecar> =>
+  runSidecar(temporaryFolder(), { token: await mesh.token(service), drainMs: 500, ...more });
 
 /** Applies a block of the page from a file, with these words replaced and these files beside it. */
 async function apply(
@@ -53,26 +47,9 @@ async function apply(
   await mesh.admin.call({ method: 'POST', path: '/v1/resources', body });
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
+const call = (address: string, host: string, path = '/', method = 'GET') => httpCall(address, { method, path, host });
 
-function call(address: string, host: string, path = '/', method = 'GET'): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(`http://${address}${path}`, { method, agent: false, headers: { host } }, (response) => {
-      let body = '';
-      response.setEncoding('latin1').on('data', (text: string) => {
-        body += text;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-    });
-    request.on('error', reject);
-    request.end();
-  });
-}
-
-const becomes = (ask: () => Promise<Answer>, status: number): Promise<Answer> =>
+const becomes = (ask: () => Promise<HttpAnswer>, status: number): Promise<HttpAnswer> =>
   eventually(ask, (answer) => answer.status === status);
 
 test('a service outside is called by its host and by a port of its own, by whom policy lets', async () => {

@@ -4,29 +4,17 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '#base/clock';
-import { silentLog } from '#base/log';
 import { parseResources } from '#config/resources';
-import { type Sidecar, type SidecarConfig, startSidecar } from '#proxy';
 import type { RecordReply } from '#wire';
 import { startCollector } from '../helpers/collector.ts';
 import { createMesh } from '../helpers/control-plane.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
+import { runSidecar } from '../helpers/sidecar.ts';
 import { eventually } from '../helpers/until.ts';
 
 const clock = { ...systemClock, advance: () => undefined, step: () => undefined };
 const page = readFileSync(new URL('../../docs/observability.md', import.meta.url), 'utf8');
 const examples = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text!);
-
-async function start(home: string, more: Partial<SidecarConfig>): Promise<Sidecar> {
-  const any = '127.0.0.1:0';
-  const config = { home, app: '127.0.0.1:9', inbound: any, outbound: any, admin: any, metrics: any };
-  const sidecar = await startSidecar(
-    { ...config, upstreams: {}, labels: {}, drainMs: 2_000, ...more },
-    { clock: systemClock, log: silentLog },
-  );
-  onTestFinished(() => sidecar.close());
-  return sidecar;
-}
 
 const ask = (address: string, path: string, headers: Record<string, string> = {}) =>
   new Promise<{ status: number; text: string }>((resolve, reject) => {
@@ -62,8 +50,8 @@ test('spans of all threads reach the collector of the mesh, with the same ids as
     app.close();
   });
   const at = `127.0.0.1:${(app.address() as AddressInfo).port}`;
-  await start(temporaryFolder(), { token: await mesh.token('payments'), app: at });
-  const web = await start(temporaryFolder(), { token: await mesh.token('web'), workers: 3 });
+  await runSidecar(temporaryFolder(), { token: await mesh.token('payments'), app: at });
+  const web = await runSidecar(temporaryFolder(), { token: await mesh.token('web'), workers: 3 });
   const [example] = examples.filter((text) => text.includes('tracing:'));
   const text = example!.replace('http://127.0.0.1:4318', collector.url).replace('sampling: 5', 'sampling: 100');
   await apply(parseResources(text, 'docs/observability.md').resources[0]!.resource);

@@ -1,15 +1,11 @@
 // Whoever comes from outside names no trace, unless the mesh says so: a gateway begins one, and its spans reach the collector like those of sidecars.
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { startCollector } from '../helpers/collector.ts';
-import { ask, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { ask, portOf, townOfFile } from '../helpers/gateway.ts';
 import { startApp } from '../helpers/mesh.ts';
 import { eventually } from '../helpers/until.ts';
 
-let town: Town & { end(): Promise<void> };
-beforeAll(async () => {
-  town = await startTown();
-}, 60_000);
-afterAll(() => town.end());
+const town = townOfFile();
 
 const traceId = '0af7651916cd43dd8448eb211c80319c';
 const at = '127.0.0.1:0';
