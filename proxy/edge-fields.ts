@@ -2,7 +2,7 @@
 // seen on the connection stands in their place.
 import { isAddress } from '#policy';
 import type { AddressSet } from './addresses.ts';
-import type { FieldList } from './request-head.ts';
+import { type FieldList, plainName } from './request-head.ts';
 
 /** Where a request came from, as far as it is known. */
 export interface Origin {
@@ -53,24 +53,34 @@ export function fieldsAtEdge(
   return kept;
 }
 
-/** Also those that applications read an address or a path from though nobody in front of them has set it. */
+/** Also those that applications read an address, a path or a method from though nobody in front of them has set it. */
 const claims = new Set([
   'forwarded',
+  'forwarded-for',
   'via',
+  'x-forwarded',
   'x-real-ip',
   'x-client-ip',
   'x-cluster-client-ip',
+  'x-original-forwarded-for',
   'x-original-url',
   'x-original-host',
   'x-rewrite-url',
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+  'client-ip',
   'true-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
 ]);
+const beginnings = new Set([...claims].map((name) => name.charCodeAt(0)));
 
+/** Of a name that applications fold (`x_real_ip`), the folded one counts. */
 function isClaim(name: string): boolean {
-  const first = name.charCodeAt(0);
-  // f, t, v and x.
-  if (first !== 102 && first !== 116 && first !== 118 && first !== 120) return false;
-  return claims.has(name) || name.startsWith('x-forwarded-') || name.startsWith('x-postern-');
+  if (!beginnings.has(name.charCodeAt(0))) return false;
+  const plain = plainName(name);
+  return claims.has(plain) || plain.startsWith('x-forwarded-') || plain.startsWith('x-postern-');
 }
 
 /** An address as proxies write it, some with a port behind it. */

@@ -1,45 +1,52 @@
 // Answers of this mesh's own as strangers may see them: what and whom a refusal was about stays inside, in the record that its id leads to.
 import type { Downstream, ResponseHead } from './exchange.ts';
-import type { FieldList } from './request-head.ts';
+import { fieldsFromApp } from './headers.ts';
+import { type FieldList, unknownLength } from './request-head.ts';
 
-/** Passes everything on but the words of proxies, this one and those behind it; applications cannot speak as a proxy. */
+/**
+ * Passes everything on but the words of proxies, this one and those behind it; applications cannot speak as a proxy. A proxy behind this one may be in
+ * somebody else's hands: what stands in place of its refusal is whole whatever came of that, so that nobody reads the next answer as the rest of it.
+ */
 export class EdgeDownstream implements Downstream {
   readonly #downstream: Downstream;
+  readonly #method: string;
   #isOurs = false;
-  #body: Buffer | undefined;
 
-  constructor(downstream: Downstream) {
+  /** `method`: of the request, which says whether an answer has a body. */
+  constructor(downstream: Downstream, method: string) {
     this.#downstream = downstream;
+    this.#method = method;
   }
 
   inform(head: ResponseHead): void {
-    this.#downstream.inform(head);
+    this.#downstream.inform({ ...head, fields: fieldsFromApp(head.fields) });
   }
 
   head(head: ResponseHead): void {
-    if (fieldOf(head.fields, 'x-postern-hop') === undefined) return this.#downstream.head(head);
+    const isRefusal = fieldOf(head.fields, 'x-postern-hop') !== undefined;
+    const grpcStatus = isRefusal ? fieldOf(head.fields, 'grpc-status') : undefined;
+    if (grpcStatus === undefined && !(isRefusal && head.status >= 400))
+      return this.#downstream.head({ ...head, fields: fieldsFromApp(head.fields) });
     this.#isOurs = true;
-    const grpcStatus = fieldOf(head.fields, 'grpc-status');
-    if (grpcStatus !== undefined) return this.#downstream.head({ ...head, fields: grpcFields(head, grpcStatus) });
+    if (grpcStatus !== undefined)
+      return this.#downstream.head({ ...head, fields: grpcFields(head, grpcStatus), length: unknownLength });
     const decision = fieldOf(head.fields, 'x-postern-decision');
-    this.#body = Buffer.from(`${JSON.stringify({ error: { message: wordFor(head.status), decision } })}\n`);
+    const body = Buffer.from(`${JSON.stringify({ error: { message: wordFor(head.status), decision } })}\n`);
     const fields: string[] = ['content-type', 'application/json; charset=utf-8', 'cache-control', 'no-store'];
     for (const name of told) {
       const value = fieldOf(head.fields, name);
       if (value !== undefined) fields.push(name, value);
     }
-    this.#downstream.head({ ...head, fields, length: this.#body.length });
+    this.#downstream.head({ ...head, fields, length: body.length });
+    if (this.#method !== 'HEAD') this.#downstream.data(body);
   }
 
   data(bytes: Buffer): boolean {
-    if (!this.#isOurs) return this.#downstream.data(bytes);
-    const body = this.#body;
-    this.#body = undefined;
-    return body ? this.#downstream.data(body) : true;
+    return this.#isOurs || this.#downstream.data(bytes);
   }
 
   end(trailers: FieldList): void {
-    this.#downstream.end(this.#isOurs ? [] : trailers);
+    this.#downstream.end(this.#isOurs ? [] : fieldsFromApp(trailers));
   }
 
   abort(atOnce: boolean): void {

@@ -5,7 +5,7 @@ import { networkOf } from '#base/network';
 import { type AddressSet, addressSet } from './addresses.ts';
 import type { Connection } from './connection.ts';
 import type { LinkProtocol } from './dial.ts';
-import { fieldsAtEdge, originOf } from './edge-fields.ts';
+import { fieldsAtEdge, type Origin, originOf } from './edge-fields.ts';
 import { EdgeDownstream, redirectReply } from './edge-reply.ts';
 import { fail } from './errors.ts';
 import type { Downstream } from './exchange.ts';
@@ -58,7 +58,7 @@ export function serveEdge(o: EdgeOptions): void {
   const remote = plainAddress(connection.socket.remoteAddress ?? '');
   const scheme = 'encrypted' in connection.socket ? 'https' : 'http';
   const port = connection.socket.localPort ?? 0;
-  const hear = (address: string): Heard => ({
+  const hear = ({ address, scheme }: Pick<Origin, 'address' | 'scheme'>): Heard => ({
     plane,
     connection,
     hop: 'outbound',
@@ -83,17 +83,17 @@ export function serveEdge(o: EdgeOptions): void {
       const given = canonicalHead(raw, plane);
       const origin = originOf(given.fields, { remote, scheme, trusted: edge.trusted });
       const fields = fieldsAtEdge(given.fields, origin, { authority: given.authority, port });
-      const heard = hear(origin.address);
+      const heard = hear(origin);
       const exchange = createExchange(heard, {
         head: { ...given, fields },
-        downstream: new EdgeDownstream(downstream),
+        downstream: new EdgeDownstream(downstream, raw.method),
         responseFields: (answered) => answered,
       });
       void serve(heard, exchange, (running) => fromOutside(running, edge, o.serverName));
       return exchange;
     },
     onInvalid: (fault: PosternError, downstream: Downstream) =>
-      refuseInvalid(hear(remote), fault, new EdgeDownstream(downstream)),
+      refuseInvalid(hear({ address: remote, scheme }), fault, new EdgeDownstream(downstream, 'GET')),
     onClosed: () => undefined,
   };
   if (o.protocol) speak(o.protocol, codec, plane);

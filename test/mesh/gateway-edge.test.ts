@@ -66,6 +66,53 @@ describe('the edge leads callers without an identity into the mesh', () => {
     expect(answer.body).not.toContain('1.2.3.4');
   });
 
+  test('nor under a name that an application reads as one of those', async () => {
+    await startShop();
+    const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
+    const port = portOf(gateway.ready.services[0]!.listeners![0]);
+    const claims = ['x_real_ip: 1.2.3.4', 'True.Client_IP: 1.2.3.4', 'client-ip: 1.2.3.4', 'x-forwarded: for=1.2.3.4'];
+    const asked = ['GET /open/a HTTP/1.1', 'host: shop.example.com', 'x-realm: a'];
+    const answer = await eventually(
+      () => ask(port, [...asked, ...claims, 'x-http-method-override: DELETE', 'x_original_url: /closed']),
+      ({ status }) => status === 200,
+    );
+    expect(answer.body).not.toMatch(/1\.2\.3\.4|DELETE|closed/);
+    expect(JSON.parse(answer.body)).toMatchObject({ 'x-realm': 'a' });
+    expect((await ask(port, [...asked, 'x_forwarded_for: 1.2.3.4'])).status).toBe(400);
+  });
+
+  test('and leads them on by the scheme that they came by, also where a proxy in front has ended their TLS', async () => {
+    await town.apply(`
+kind: VirtualService
+name: shop
+service: web
+hosts: [shop.example.com]
+http:
+  - { match: [{ path: { exact: /open/moved } }], redirect: { path: /open/here } }
+  - route: [{ cluster: web }]
+---
+kind: Policy
+name: web
+to: web
+rules:
+  - { id: edge, effect: allow, from: [edge], paths: [/open/**] }
+`);
+    const listeners = `
+      - { listen: ${at}, hosts: [shop.example.com], trustedProxies: [127.0.0.1] }
+      - { listen: ${at}, hosts: [shop.example.com] }`;
+    const gateway = await town.gateway(edgeFile(listeners), ['edge']);
+    const [behind, open] = gateway.ready.services[0]!.listeners!.map(portOf);
+    const asked = ['GET /open/moved HTTP/1.1', 'host: shop.example.com'];
+    const led = (port: number, ...more: string[]) =>
+      eventually(
+        async () => /location: (\S+)/.exec((await ask(port, [...asked, ...more])).head)?.[1],
+        (location) => location !== undefined,
+      );
+    expect(await led(behind!, 'x-forwarded-proto: https')).toBe('https://shop.example.com/open/here');
+    expect(await led(behind!)).toBe('http://shop.example.com/open/here');
+    expect(await led(open!, 'x-forwarded-proto: https')).toBe('http://shop.example.com/open/here');
+  });
+
   test('and tells them nothing of it when policy denies', async () => {
     const app = await startShop();
     const gateway = await town.gateway(edgeFile(`      - { listen: ${at}, hosts: [shop.example.com] }`), ['edge']);
