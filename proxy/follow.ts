@@ -1,5 +1,6 @@
 // What a route says of a permitted request: an answer of its own, a fault that somebody asked for, or the way on. What is sent on may differ from what was asked, in
 // its path, its Host, its fields or the service that it goes to: then policy decides that too, so that no route widens what policy allows.
+import { networkOf } from '#base/network';
 import type { FaultPlan, Forward, HttpAction, RetryPlan, Target, TunnelAction } from '#routing';
 import { authorize } from './authorize.ts';
 import { authorityFor, type ClusterLink } from './cluster-link.ts';
@@ -14,7 +15,7 @@ import { answerWith } from './reply.ts';
 import { clusterField, type FieldList, isGrpc, type RequestHead } from './request-head.ts';
 import type { Route } from './route.ts';
 import { holdLimits } from './route-limits.ts';
-import { addressOf, admit, denyUnknown, type Running, serve } from './serve.ts';
+import { addressOf, admit, denyUnknown, type Heard, type Running, serve } from './serve.ts';
 
 export async function follow(running: Running, { action, host }: Route): Promise<void> {
   const { record } = running;
@@ -27,7 +28,7 @@ export async function follow(running: Running, { action, host }: Route): Promise
   if (action.fault && (await injectFault(running, action.fault))) return;
   if (action.kind === 'forward') return sendOn(running, action);
   const { authority, path, query } = running.exchange.head;
-  if (running.heard.isPublic) holdLimits(running, action, addressOf(running.heard));
+  if (running.heard.isPublic) holdLimits(running, action, peerOf(running.heard));
   if (action.kind === 'respond') return answerWith(running.exchange, action);
   const scheme = running.heard.isTls ? 'https' : 'http';
   const fields = ['location', action.location({ scheme, authority, path, query })];
@@ -51,8 +52,9 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   if (!way) return;
   const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
-  if (heard.isPublic) holdLimits(running, { rateLimits, maxBody }, addressOf(running.heard));
-  else if (!way.isMesh) holdLimits(running, { rateLimits, maxBody }, heard.caller?.uri ?? '');
+  // The called side would not find the route again by what it gets, or has none.
+  const isHeldThere = way.isMesh && way.service === running.record.to && outgoing === exchange.head;
+  if (heard.isPublic || !isHeldThere) holdLimits(running, { rateLimits, maxBody }, peerOf(heard));
   const { responseFields } = exchange;
   const { response } = target;
   if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
@@ -63,6 +65,11 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
       if (heard.plane.random() < share) mirror(running, copied, { outgoing, isHostKept });
   const { timeoutMs, idleTimeoutMs, retries } = action;
   await forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
+}
+
+/** Whose part of a limit it is. Of IPv6 one caller has a whole network of addresses. */
+function peerOf(heard: Heard): string {
+  return heard.isPublic ? networkOf(addressOf(heard)) : (heard.caller?.uri ?? '');
 }
 
 type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' | 'isMesh'> & {

@@ -16,7 +16,10 @@ interface Bucket {
   fullAt: number;
 }
 
+/** Of limits of a route, and again of limits of each peer: however many peers come, what all of them share is not forgotten for it. */
 const mostBuckets = 16_384;
+/** Between two looks for buckets that are full again: each is at all of them. */
+const sweepMs = 1_000;
 
 export interface RateLimitsOptions {
   readonly monotonic: () => number;
@@ -29,26 +32,15 @@ export function createRateLimits(o: RateLimitsOptions): RateLimits {
   const { most = mostBuckets, threads = 1 } = o;
   const burstOf = (plan: RateLimitPlan): number => Math.max(1, plan.burst / threads);
   const perMs = (plan: RateLimitPlan): number => plan.requests / threads / plan.perMs;
-  const buckets = new Map<string, Bucket>();
+  const ofRoutes = createBuckets(most);
+  const ofPeers = createBuckets(most);
   const bucketOf = (plan: RateLimitPlan, peer: string | undefined, now: number): Bucket => {
-    const key = plan.each === 'peer' ? `${plan.key} ${peer ?? ''}` : plan.key;
-    let bucket = buckets.get(key);
-    if (!bucket) {
-      if (buckets.size >= most) forget(now);
-      bucket = { left: burstOf(plan), at: now, fullAt: now };
-      buckets.set(key, bucket);
-    }
+    const make = (): Bucket => ({ left: burstOf(plan), at: now, fullAt: now });
+    const bucket =
+      plan.each === 'peer' ? ofPeers.get(`${plan.key} ${peer ?? ''}`, now, make) : ofRoutes.get(plan.key, now, make);
     bucket.left = Math.min(burstOf(plan), bucket.left + (now - bucket.at) * perMs(plan));
     bucket.at = now;
     return bucket;
-  };
-  /** Those that are full say nothing; when that is not enough the oldest go, which favours nobody but them. */
-  const forget = (now: number): void => {
-    for (const [key, { fullAt }] of buckets) if (fullAt <= now) buckets.delete(key);
-    for (const key of buckets.keys()) {
-      if (buckets.size < most) return;
-      buckets.delete(key);
-    }
   };
   return {
     take(plans, peer) {
@@ -65,6 +57,35 @@ export function createRateLimits(o: RateLimitsOptions): RateLimits {
         bucket.fullAt = now + (burstOf(plan) - bucket.left) / perMs(plan);
       }
       return undefined;
+    },
+    get size() {
+      return ofRoutes.size + ofPeers.size;
+    },
+  };
+}
+
+/** Those that are full say nothing and go first; when that is not enough, the one that was not asked for the longest. */
+function createBuckets(most: number) {
+  const buckets = new Map<string, Bucket>();
+  let sweptAt = Number.NEGATIVE_INFINITY;
+  const makeRoom = (now: number): void => {
+    if (now - sweptAt >= sweepMs) {
+      sweptAt = now;
+      for (const [key, { fullAt }] of buckets) if (fullAt <= now) buckets.delete(key);
+    }
+    for (const key of buckets.keys()) {
+      if (buckets.size < most) return;
+      buckets.delete(key);
+    }
+  };
+  return {
+    get(key: string, now: number, make: () => Bucket): Bucket {
+      const known = buckets.get(key);
+      if (known) buckets.delete(key);
+      else if (buckets.size >= most) makeRoom(now);
+      const bucket = known ?? make();
+      buckets.set(key, bucket);
+      return bucket;
     },
     get size() {
       return buckets.size;

@@ -1,5 +1,5 @@
 // How much a route takes: requests in a time and bytes of a body. Held where all callers meet: where the service is served, at the edge, and on the calling
-// side for what is outside the mesh.
+// side for what is outside the mesh or would not be known there as what the route takes.
 import type { RateLimitPlan } from '#routing';
 import { fail } from './errors.ts';
 import type { Running } from './serve.ts';

@@ -81,7 +81,7 @@ describe('the edge leads callers without an identity into the mesh', () => {
     expect((await ask(port, [...asked, 'x_forwarded_for: 1.2.3.4'])).status).toBe(400);
   });
 
-  test('and leads them on by the scheme that they came by, also where a proxy in front has ended their TLS', async () => {
+  test('and by the scheme and the address that they came by, also where a proxy in front has ended their TLS', async () => {
     await town.apply(`
 kind: VirtualService
 name: shop
@@ -89,6 +89,9 @@ service: web
 hosts: [shop.example.com]
 http:
   - { match: [{ path: { exact: /open/moved } }], redirect: { path: /open/here } }
+  - match: [{ path: { exact: /open/once } }]
+    rateLimit: { requests: 1, per: 1h, each: peer }
+    directResponse: { status: 200 }
   - route: [{ cluster: web }]
 ---
 kind: Policy
@@ -111,6 +114,14 @@ rules:
     expect(await led(behind!, 'x-forwarded-proto: https')).toBe('https://shop.example.com/open/here');
     expect(await led(behind!)).toBe('http://shop.example.com/open/here');
     expect(await led(open!, 'x-forwarded-proto: https')).toBe('http://shop.example.com/open/here');
+
+    // A caller by IPv6 has a whole network of addresses, and one part of a limit.
+    const once = async (from: string) =>
+      (await ask(behind!, ['GET /open/once HTTP/1.1', 'host: shop.example.com', `x-forwarded-for: ${from}`])).status;
+    expect([await once('2001:db8::1'), await once('2001:db8::2'), await once('2001:db8:0:1::1')]).toEqual([
+      200, 429, 200,
+    ]);
+    expect([await once('192.0.2.1'), await once('192.0.2.2'), await once('192.0.2.2')]).toEqual([200, 200, 429]);
   });
 
   test('and tells them nothing of it when policy denies', async () => {

@@ -272,4 +272,33 @@ describe('limits are held where all callers meet', () => {
     );
     expect((await client.closed()).slice(9, 12)).toBe('413');
   });
+
+  test.each([
+    [
+      'changes the path',
+      'match: [{ path: { prefix: /old } }], rewrite: { path: /new }, route: [{ cluster: payments }]',
+    ],
+    [
+      'changes the host',
+      'match: [{ path: { prefix: /old } }], rewrite: { host: pay.example }, route: [{ cluster: payments }]',
+    ],
+    ['leads to another service', 'match: [{ path: { prefix: /old } }], route: [{ cluster: ledger }]'],
+  ])('and by the calling side where the called one would not know the route again: it %s', async (_, route) => {
+    const traffic = await startTraffic(
+      `${routes(`- { ${route}, rateLimit: { requests: 2, per: 60s }, maxBody: 1KiB }
+- route: [{ cluster: payments }]`)}
+---
+kind: VirtualService
+name: pay
+service: payments
+hosts: [pay.example]
+`,
+      { ...payments, ledger: [{}] },
+    );
+    expect((await traffic.ask({ path: '/old', method: 'POST', body: 'x'.repeat(1025) })).status).toBe(413);
+    const statuses: number[] = [];
+    for (let at = 0; at < 4; at++) statuses.push((await traffic.ask({ path: '/old' })).status);
+    expect(statuses).toEqual([200, 200, 429, 429]);
+    expect((await traffic.ask({ path: '/fresh' })).status).toBe(200);
+  });
 });

@@ -68,4 +68,16 @@ describe('rate limits', () => {
     for (let peer = 0; peer < 50; peer++) passes([plan({ each: 'peer' })], `later-${peer}`);
     expect(passes([spent])).toBe(false);
   });
+
+  test('what all callers share is not forgotten for them, nor is who was asked for just now', () => {
+    const { passes, size } = limits({ most: 100 });
+    const slow = { burst: 1, requests: 1, perMs: 3_600_000 };
+    const [shared, own] = [plan({ key: 'shared', ...slow }), plan({ key: 'own', each: 'peer', ...slow })];
+    expect([passes([shared]), passes([own], 'busy')]).toEqual([true, true]);
+    for (let peer = 0; peer < 1_000; peer++) {
+      expect(passes([own], `peer-${peer}`)).toBe(true);
+      if (peer % 50 === 0) expect([passes([shared]), passes([own], 'busy')]).toEqual([false, false]);
+    }
+    expect(size()).toBeLessThanOrEqual(101);
+  });
 });
