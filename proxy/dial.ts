@@ -158,5 +158,6 @@ const words: Readonly<Record<string, string>> = {
   ENETUNREACH: 'the network is unreachable',
   ENOTFOUND: 'there is no such host name',
   EAI_AGAIN: 'the host name cannot be resolved now',
+  EFORBIDDEN: 'no address of the host name may be called',
   EMFILE: 'this process has no file descriptors left',
 };

@@ -2,6 +2,7 @@
 // for as long as there is no newer one.
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '#base/clock';
+import { mayBeAnswered } from './discovery/address-kinds.ts';
 import { type Address, type Dns, NameFault } from './discovery/dns.ts';
 
 export interface NamesOptions {
@@ -17,7 +18,7 @@ const freshMs = 15_000;
 const retryMs = 1_000;
 const mostNames = 1_024;
 
-/** For `net.connect`: fails with ENOTFOUND for a name that has no address, with EAI_AGAIN when nobody could say. */
+/** For `net.connect`: fails with ENOTFOUND for a name that has no address, EAI_AGAIN when nobody could say, EFORBIDDEN when none may be called. */
 export function createLookup({ clock, dns }: NamesOptions): Lookup {
   const known = new Map<string, { readonly addresses: readonly Address[]; until: number }>();
   const asking = new Map<string, Promise<readonly Address[]>>();
@@ -25,8 +26,10 @@ export function createLookup({ clock, dns }: NamesOptions): Lookup {
   const ask = async (name: string): Promise<readonly Address[]> => {
     try {
       const { found, ttlMs = freshMs } = await dns.addresses(name);
+      const addresses = found.filter(({ address }) => mayBeAnswered(address));
+      if (addresses.length === 0) throw new NameFault(name, 'EFORBIDDEN');
       const usedMs = Math.min(freshMs, Math.max(retryMs, ttlMs));
-      return keep(name, { addresses: found, until: clock.monotonic() + usedMs });
+      return keep(name, { addresses, until: clock.monotonic() + usedMs });
     } catch (thrown) {
       const last = known.get(name);
       if (last) return keep(name, { ...last, until: clock.monotonic() + retryMs });

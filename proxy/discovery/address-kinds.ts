@@ -24,6 +24,15 @@ export function kindOf(address: string): AddressKind {
   return loopback.check(plain, family) ? 'loopback' : 'other';
 }
 
+/**
+ * Whether an answer of DNS may lead there: never to the link's own addresses, among which are those of cloud metadata services. Whoever has such a
+ * name answer so has chosen where this proxy sends what others ask it to.
+ */
+export function mayBeAnswered(address: string): boolean {
+  const kind = kindOf(address);
+  return kind !== 'nowhere' && kind !== 'link-local';
+}
+
 /** IPv4-mapped (RFC 4291 section 2.5.5), IPv4-compatible, NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses lead to the IPv4 one in them. */
 export function plainAddress(address: string): string {
   if (isIPv4(address)) return address;

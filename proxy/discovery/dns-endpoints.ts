@@ -4,7 +4,7 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import { formatHostPort } from '#base/host-port';
 import type { Endpoint } from '#routing';
-import { kindOf } from './address-kinds.ts';
+import { mayBeAnswered } from './address-kinds.ts';
 import type { AddressAnswer, Dns, ServiceRecord } from './dns.ts';
 
 export interface DnsQuestion {
@@ -130,12 +130,9 @@ function usable(name: string, answer: AddressAnswer): readonly string[] {
   return found;
 }
 
-/**
- * IPv4 where there is any, so that a host with both is one endpoint; sorted, since servers turn the order with every answer. An answer never leads to
- * the link's own addresses, among which are those of cloud metadata services.
- */
+/** IPv4 where there is any, so that a host with both is one endpoint; sorted, since servers turn the order with every answer. */
 function allowed({ found }: AddressAnswer): readonly string[] {
-  const good = found.filter(({ address }) => !['nowhere', 'link-local'].includes(kindOf(address)));
+  const good = found.filter(({ address }) => mayBeAnswered(address));
   const four = good.filter(({ family }) => family === 4);
   return [...new Set((four.length > 0 ? four : good).map(({ address }) => address))].sort();
 }

@@ -30,15 +30,23 @@ export interface Answer<T> {
   readonly ttlMs: number | undefined;
 }
 
-/** Of a question without an answer: `ENOTFOUND` when there is nothing of that name, `EAI_AGAIN` when nobody could say. */
+/**
+ * Of a question without an answer that is of use: `ENOTFOUND` when there is nothing of that name, `EAI_AGAIN` when nobody could say, `EFORBIDDEN` when no
+ * address of it may be called.
+ */
 export class NameFault extends Error {
-  readonly code: 'ENOTFOUND' | 'EAI_AGAIN';
+  readonly code: 'ENOTFOUND' | 'EAI_AGAIN' | 'EFORBIDDEN';
 
   constructor(name: string, code: NameFault['code']) {
-    super(code === 'ENOTFOUND' ? `there is no such host name: ${name}` : `${name} cannot be resolved now`);
+    super(faults[code](name));
     this.code = code;
   }
 }
+const faults: Readonly<Record<NameFault['code'], (name: string) => string>> = {
+  ENOTFOUND: (name) => `there is no such host name: ${name}`,
+  EAI_AGAIN: (name) => `${name} cannot be resolved now`,
+  EFORBIDDEN: (name) => `no address of ${name} may be called`,
+};
 
 export interface AddressAnswer extends Answer<Address> {
   /** Nobody could say whether there are IPv4 addresses too. */

@@ -1,13 +1,16 @@
 // Does a CORS rule mean what it says to a browser?
 import type { Report } from '#policy';
-import type { Cors } from '#wire';
+import type { Cors, TextMatch } from '#wire';
 import { compileText } from '../match-text.ts';
 import { checkDuration } from './amount.ts';
 import { checkToken } from './header.ts';
 import { checkText } from './match.ts';
 
-/** Nobody's origin: what allows it allows anybody. */
-const nobody = 'https://origin-of-nobody.invalid';
+/** Origins that anybody can have, each in another way; null is that of a sandboxed frame. What allows one of them allows anybody. */
+const anybodys = ['null', 'http://origin-of-nobody.invalid', ...['invalid', 'com', 'net', 'org'].map(nobodyIn)];
+function nobodyIn(domain: string): string {
+  return `https://origin-of-nobody.${domain}`;
+}
 
 export function checkCors(cors: Cors, pointer: string, report: Report): void {
   checkDuration(cors.maxAge, `${pointer}/maxAge`, report);
@@ -26,8 +29,8 @@ export function checkCors(cors: Cors, pointer: string, report: Report): void {
         'a browser sends scheme://host or scheme://host:port, lower case',
       );
     if (isFaulty || !cors.allowCredentials) continue;
-    const isEverybody = exact === '*' || compileText(origin)?.(nobody) === true;
-    if (isEverybody || exact === 'null')
+    const isAllowed = compileText(origin);
+    if (exact === '*' || (isAllowed && anybodys.some(isAllowed)) || isOpenEnded(origin))
       report(at, 'with credentials, any page of anybody could act for its visitors', 'name the origins');
   }
   for (const what of ['allowHeaders', 'exposeHeaders'] as const) {
@@ -40,4 +43,9 @@ export function checkCors(cors: Cors, pointer: string, report: Report): void {
   const star = cors.allowMethods?.indexOf('*') ?? -1;
   if (star >= 0 && cors.allowCredentials)
     report(`${pointer}/allowMethods/${star}`, 'with credentials, * is no wildcard to a browser', 'name the methods');
+}
+
+/** A prefix that ends within the host: whoever owns `https://shop.example.com.evil.example` has an origin that begins so. */
+function isOpenEnded(origin: TextMatch): boolean {
+  return typeof origin !== 'string' && origin.prefix !== undefined && !/:\/\/[^/:]+:/.test(origin.prefix);
 }

@@ -51,6 +51,19 @@ describe('a name', () => {
     expect(await all('web.example')).toMatchObject([{ address: '192.0.2.8' }]);
   });
 
+  test('never leads to an address of the link or of a metadata service, and keeps its last good one instead', async () => {
+    const { server, clock, all } = await start({ 'web.example': ['192.0.2.7', '169.254.169.254'] });
+    server.zones = {
+      ...server.zones,
+      'bad.example': ['169.254.169.254', '0.0.0.0', 'fe80::1', '::ffff:169.254.169.254'],
+    };
+    await expect(all('bad.example')).rejects.toMatchObject({ code: 'EFORBIDDEN' });
+    expect(await all('web.example')).toEqual([{ address: '192.0.2.7', family: 4 }]);
+    server.zones = { 'web.example': ['169.254.169.254'] };
+    clock.advance(60_000);
+    expect(await all('web.example')).toEqual([{ address: '192.0.2.7', family: 4 }]);
+  });
+
   test('localhost is this machine, whatever DNS says', async () => {
     const { server, all } = await start({ localhost: ['192.0.2.7'] });
     expect(await all('localhost')).toMatchObject([{ address: '127.0.0.1' }, { address: '::1' }]);

@@ -229,6 +229,20 @@ describe('CORS', () => {
       '{ allowOrigins: ["null"], allowCredentials: true }',
       ['with credentials, any page of anybody could act for its visitors [name the origins]'],
     ],
+    ...[
+      '{ prefix: "https://a.example" }',
+      '{ prefix: "https://" }',
+      '{ regex: "null|https://a[.]example" }',
+      '{ regex: "http://.*" }',
+      '{ regex: "https://.*[.]com" }',
+      '{ present: true }',
+    ].map((open): [string, string[]] => [
+      `{ allowOrigins: [${open}], allowCredentials: true }`,
+      ['with credentials, any page of anybody could act for its visitors [name the origins]'],
+    ]),
+    ['{ allowOrigins: [{ prefix: "https://a.example:" }], allowCredentials: true }', []],
+    ['{ allowOrigins: [{ regex: "https://.*[.]a[.]example" }], allowCredentials: true }', []],
+    ['{ allowOrigins: [{ prefix: "https://a.example" }] }', []],
     ['{ allowOrigins: ["https://a.example"], allowCredentials: true }', []],
     [
       '{ allowOrigins: ["a.example"] }',
