@@ -1,13 +1,13 @@
 // What stands behind the inbound listener: the application beside this proxy, a group of instances that have no proxy of their own, or the way out of
 // the mesh. It says what a request that came in is a call to, which policy must know, and takes it there once there is a permit.
 import { formatHostPort } from '#base/host-port';
-import type { Endpoint } from '#routing';
+import { type Endpoint, usualRetries } from '#routing';
 import { type AppAddress, speaks } from './app-protocol.ts';
 import type { Permit } from './authorize.ts';
 import { authorityFor, hasHost } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
-import { forward, hashFor, untaken } from './forward.ts';
+import { forward, hashFor } from './forward.ts';
 import type { GroupCluster } from './group.ts';
 import { fieldsForApp, fieldsForPeer } from './headers.ts';
 import type { View } from './plane.ts';
@@ -161,7 +161,7 @@ function passOn(
     hash: hashFor(running, cluster.live),
     pool: (endpoint) => pool(cluster, endpoint),
     fields,
-    retries: untaken,
+    retries: usualRetries,
     timeoutMs: undefined,
     idleTimeoutMs: undefined,
     isMesh: false,

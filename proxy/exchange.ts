@@ -1,6 +1,7 @@
 // One request and its response between a downstream and an upstream, whatever protocols those speak. Passes bytes and back-pressure on as they
 // come and keeps none. Codecs call it; it calls codecs. There is one such object for each exchange, and no stream object at all.
 import type { PosternError } from '#base/error';
+import { isIdempotent } from '#routing';
 import { fail } from './errors.ts';
 import { fieldsFromApp } from './headers.ts';
 import type { FieldList, RequestHead } from './request-head.ts';
@@ -356,9 +357,3 @@ export function isAccepted({ tunnel }: Pick<RequestHead, 'tunnel'>, status: numb
   if (tunnel === undefined) return false;
   return tunnel === 'websocket' ? status === 101 : status >= 200 && status < 300;
 }
-
-/** Whether doing it twice does no harm (RFC 9110 section 9.2.2). */
-function isIdempotent(method: string): boolean {
-  return idempotent.has(method);
-}
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

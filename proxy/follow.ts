@@ -1,13 +1,21 @@
 // What a route says of a permitted request: an answer of its own, a fault that somebody asked for, or the way on. What is sent on may differ from what was asked, in
 // its path, its Host, its fields or the service that it goes to: then policy decides that too, so that no route widens what policy allows.
 import { networkOf } from '#base/network';
-import type { FaultPlan, Forward, HttpAction, RetryPlan, Target, TunnelAction } from '#routing';
+import {
+  type FaultPlan,
+  type Forward,
+  type HttpAction,
+  type RetryPlan,
+  type Target,
+  type TunnelAction,
+  usualRetries,
+} from '#routing';
 import { authorize } from './authorize.ts';
 import { authorityFor, type ClusterLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
 import { factsOf } from './facts.ts';
-import { type Forwarding, forward, hashFor, pause, untaken } from './forward.ts';
+import { type Forwarding, forward, hashFor, pause } from './forward.ts';
 import { fieldsForPeer } from './headers.ts';
 import { mirrorOf } from './mirror.ts';
 import type { View } from './plane.ts';
@@ -41,7 +49,7 @@ type Sending = Pick<Forward, 'target' | 'timeoutMs' | 'idleTimeoutMs' | 'retries
 
 /** Of a tunnel nothing can be changed, and nothing is sent twice but what nobody has taken. */
 function plainly({ target, idleTimeoutMs }: TunnelAction): Sending {
-  return { target, timeoutMs: undefined, idleTimeoutMs, retries: untaken };
+  return { target, timeoutMs: undefined, idleTimeoutMs, retries: usualRetries };
 }
 
 async function sendOn(running: Running, action: Sending): Promise<void> {
@@ -171,7 +179,7 @@ function mirror(
   };
   void serve(heard, copy, work, trace && heard.plane.traceUnder(trace));
 }
-const never: RetryPlan = { ...untaken, attempts: 0, isWanted: () => false };
+const never: RetryPlan = { ...usualRetries, attempts: 0, isWanted: () => false };
 
 /** What the route changes in the answer, whoever gives it. */
 function shapeAnswer({ exchange }: Running, { response, cors }: HttpAction): void {

@@ -27,15 +27,6 @@ export interface Forwarding {
   readonly isMesh: boolean;
 }
 
-/** Where no route says how: only what nobody has taken is sent again. */
-export const untaken: RetryPlan = {
-  attempts: 2,
-  perTryTimeoutMs: undefined,
-  anotherEndpoint: true,
-  isWanted: ({ kind }) => kind === 'connect-failed' || kind === 'refused',
-  backoffMs: (_, at) => 25 * at,
-};
-
 const none: ReadonlySet<string> = new Set();
 /** Endpoints that one request may fail to connect to before each further one counts as a retry: each may cost the whole time to connect. */
 const mostMoves = 8;

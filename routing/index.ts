@@ -21,6 +21,7 @@ export { buildTraffic } from './build.ts';
 export type { Endpoint } from './endpoint.ts';
 export { routingErrors } from './errors.ts';
 export { type ClusterState, createLiveCluster, type LiveCluster, type LiveClusterOptions } from './live-cluster.ts';
+export { isIdempotent, usualRetries } from './retries.ts';
 export type { RoutedCluster, Routes, RoutesOptions, VirtualHost } from './routes.ts';
 export { compileRoutes } from './routes.ts';
 export { hostOf } from './service-host.ts';

@@ -6,7 +6,20 @@ import { durationOf } from './amounts.ts';
 /** What a request gets that no route says otherwise of: only what was not processed is tried again. */
 export const defaultRetries: Retries = { attempts: 2 };
 
-const idempotent: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'];
+/**
+ * Methods of which doing it twice does no harm (RFC 9110 section 9.2.2): its own, and those of the registry that only ask. The one list: what a route
+ * tries again and what a connection that died unanswered may send once more.
+ */
+const idempotent: readonly string[] = [
+  ...['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'],
+  ...['PROPFIND', 'QUERY', 'REPORT', 'SEARCH'],
+];
+const idempotentSet: ReadonlySet<string> = new Set(idempotent);
+
+export function isIdempotent(method: string): boolean {
+  return idempotentSet.has(method);
+}
+
 const grpcStatusOf: Readonly<Record<string, number>> = {
   'grpc-cancelled': 1,
   'grpc-deadline-exceeded': 4,
@@ -17,7 +30,7 @@ const grpcStatusOf: Readonly<Record<string, number>> = {
 const gatewayErrors = [502, 503, 504];
 
 export function compileRetries(given: Retries | undefined): RetryPlan {
-  return given ? compile(given) : usual;
+  return given ? compile(given) : usualRetries;
 }
 
 function compile(given: Retries): RetryPlan {
@@ -62,5 +75,5 @@ function compile(given: Retries): RetryPlan {
   };
 }
 
-/** Nearly every route has this one. */
-const usual = compile(defaultRetries);
+/** Of nearly every route, and where no route says how: only what nobody has taken is sent again. */
+export const usualRetries: RetryPlan = compile(defaultRetries);

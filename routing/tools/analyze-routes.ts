@@ -3,6 +3,7 @@ import type { HttpRoute, VirtualServiceEntry, WeightedTarget } from '#wire';
 import type { Asked } from '../action.ts';
 import { durationOf } from '../amounts.ts';
 import { isCatchAll } from '../check/http-route.ts';
+import { isIdempotent } from '../retries.ts';
 import { compileVirtualHost, labelOf } from '../virtual-host.ts';
 import { covers, type ReadMatch, readMatch } from './covers.ts';
 import { sampleOf } from './sample.ts';
@@ -80,7 +81,6 @@ function checkWeights(targets: readonly WeightedTarget[], at: string, label: str
   }
 }
 
-const repeatable = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 /** Those may come after the work was done. */
 const lateGrpc = ['grpc-deadline-exceeded', 'grpc-cancelled', 'grpc-internal'];
 const unprocessed = ['connect-failure', 'refused-stream'];
@@ -88,7 +88,7 @@ const unprocessed = ['connect-failure', 'refused-stream'];
 function checkRetries({ retries, timeout }: HttpRoute, at: string, label: string, say: Say): void {
   if (!retries || retries.attempts === 0) return;
   const { attempts, perTryTimeout, on = unprocessed, methods = [] } = retries;
-  const risky = methods.filter((method) => !repeatable.has(method));
+  const risky = methods.filter((method) => !isIdempotent(method));
   const mayBeDone = on.filter((condition) => !unprocessed.includes(condition));
   const late = on.find((condition) => lateGrpc.includes(condition));
   if (risky.length > 0 && mayBeDone.length > 0)

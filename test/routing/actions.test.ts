@@ -20,6 +20,7 @@ describe('retries', () => {
     ['{ attempts: 1 }', { kind: 'timeout' }, 'GET', false],
     ['{ attempts: 1, on: [reset] }', { kind: 'reset' }, 'GET', true],
     ['{ attempts: 1, on: [reset] }', { kind: 'reset' }, 'POST', false],
+    ['{ attempts: 1, on: [reset] }', { kind: 'reset' }, 'QUERY', true],
     ['{ attempts: 1, on: [reset] }', { kind: 'connect-failed' }, 'GET', false],
     ['{ attempts: 1, on: [reset], methods: [POST] }', { kind: 'reset' }, 'POST', true],
     ['{ attempts: 1, on: [reset], methods: [POST] }', { kind: 'reset' }, 'GET', false],
