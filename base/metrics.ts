@@ -28,11 +28,14 @@ export interface Metrics {
   counter(family: FamilyOptions): (...values: string[]) => Counter;
   gauge(family: FamilyOptions & { readonly read?: () => number }): (...values: string[]) => Counter;
   histogram(family: FamilyOptions & { readonly buckets: readonly number[] }): (...values: string[]) => Histogram;
-  /** A family whose numbers are kept elsewhere and asked for when text is made. `isWhole`: true of the process, whatever a further thread says. */
+  /**
+   * A family whose numbers are kept elsewhere and asked for when text is made; `reading` is the same object for all that are asked in one go. `isWhole`:
+   * true of the process, whatever a further thread says.
+   */
   observed(
     family: FamilyOptions & {
       readonly type: 'counter' | 'gauge';
-      readonly read: () => Iterable<Observed>;
+      readonly read: (reading: object) => Iterable<Observed>;
       readonly isWhole?: boolean;
     },
   ): void;
@@ -67,7 +70,7 @@ interface Family {
   readonly help: string;
   readonly labels: readonly string[];
   readonly isWhole?: boolean;
-  values(): [line: string, value: number][];
+  values(reading: object): [line: string, value: number][];
 }
 
 const defaultMost = 1_000;
@@ -104,8 +107,9 @@ export function createMetrics(): Metrics {
   };
   const written = (): WrittenFamily[] => {
     const added = sumOfSamples(included());
+    const reading = {};
     const own = [...families.values()].map(({ name, type, help, values }) => {
-      const lines = addLines(Object.fromEntries(values()), added[name]?.lines ?? {});
+      const lines = addLines(Object.fromEntries(values(reading)), added[name]?.lines ?? {});
       return { name, type, help, lines };
     });
     // A family that is declared when it is needed may have been needed in another thread only.
@@ -123,9 +127,9 @@ export function createMetrics(): Metrics {
     },
     observed({ name, type, help, labels = [], most = defaultMost, read, isWhole = false }) {
       const other = labels.map(() => 'other');
-      const values = (): [string, number][] => {
+      const values = (reading: object): [string, number][] => {
         const lines = new Map<string, number>();
-        for (const [given, value] of read()) {
+        for (const [given, value] of read(reading)) {
           const isRoom = lines.size < most;
           if (!isRoom) onOther(name);
           const line = `${name}${labelText(labels, isRoom ? given : other)}`;
@@ -136,12 +140,14 @@ export function createMetrics(): Metrics {
       add({ name, type, help, labels, isWhole, values });
     },
     families: () => [...families.values()].map(({ name, type, help, labels }) => ({ name, type, help, labels })),
-    samples: () =>
-      Object.fromEntries(
+    samples() {
+      const reading = {};
+      return Object.fromEntries(
         [...families.values()]
           .filter(({ isWhole }) => !isWhole)
-          .map(({ name, type, help, values }) => [name, { type, help, lines: Object.fromEntries(values()) }]),
-      ),
+          .map(({ name, type, help, values }) => [name, { type, help, lines: Object.fromEntries(values(reading)) }]),
+      );
+    },
     include(samples) {
       included = samples;
     },

@@ -10,10 +10,20 @@ export interface ClusterMetrics {
 }
 
 export function createClusterMetrics(metrics: Metrics, clusters: () => Clusters): ClusterMetrics {
-  const each = function* (read: (state: ClusterState) => Iterable<Observed>): Iterable<Observed> {
-    for (const { name, live } of clusters().all)
-      for (const [labels, value] of read(live.describe())) yield [[name, ...labels], value];
+  /** All families show one state of each cluster, looked at once for all that read together. */
+  const seen = new WeakMap<object, readonly (readonly [string, ClusterState])[]>();
+  const statesFor = (reading: object): readonly (readonly [string, ClusterState])[] => {
+    const known = seen.get(reading);
+    if (known) return known;
+    const states = Array.from(clusters().all, ({ name, live }) => [name, live.describe()] as const);
+    seen.set(reading, states);
+    return states;
   };
+  const each = (read: (state: ClusterState) => Iterable<Observed>) =>
+    function* (reading: object): Iterable<Observed> {
+      for (const [name, state] of statesFor(reading))
+        for (const [labels, value] of read(state)) yield [[name, ...labels], value];
+    };
   // Every thread sees all endpoints: the main one's word stands for them.
   metrics.observed({
     name: 'postern_cluster_endpoints',
@@ -21,7 +31,7 @@ export function createClusterMetrics(metrics: Metrics, clusters: () => Clusters)
     labels: ['cluster', 'state'],
     type: 'gauge',
     isWhole: true,
-    read: () => each(({ endpoints }) => countsOf(endpoints)),
+    read: each(({ endpoints }) => countsOf(endpoints)),
   });
   metrics.observed({
     name: 'postern_cluster_panic',
@@ -29,28 +39,28 @@ export function createClusterMetrics(metrics: Metrics, clusters: () => Clusters)
     labels: ['cluster'],
     type: 'gauge',
     isWhole: true,
-    read: () => each(({ panic }) => [[[], Number(panic)]]),
+    read: each(({ panic }) => [[[], Number(panic)]]),
   });
   metrics.observed({
     name: 'postern_cluster_requests_active',
     help: 'Requests in progress toward a cluster.',
     labels: ['cluster'],
     type: 'gauge',
-    read: () => each(({ requests }) => [[[], requests]]),
+    read: each(({ requests }) => [[[], requests]]),
   });
   metrics.observed({
     name: 'postern_cluster_retries_active',
     help: 'Retries in progress toward a cluster.',
     labels: ['cluster'],
     type: 'gauge',
-    read: () => each(({ retries }) => [[[], retries]]),
+    read: each(({ retries }) => [[[], retries]]),
   });
   metrics.observed({
     name: 'postern_cluster_refused_total',
     help: 'Requests and retries that the circuit breaker of a cluster refused, by the bound that bit.',
     labels: ['cluster', 'bound'],
     type: 'counter',
-    read: () => each(({ refused }) => Object.entries(refused).map(([bound, count]) => [[bound], count])),
+    read: each(({ refused }) => Object.entries(refused).map(([bound, count]) => [[bound], count])),
   });
   const ejections = metrics.counter({
     name: 'postern_cluster_ejections_total',

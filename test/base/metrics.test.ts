@@ -128,3 +128,19 @@ test('what is true of the whole process is not added up over threads', () => {
   main.include(() => [thread.samples()]);
   expect(linesOf(main.render())).toEqual(expect.arrayContaining(['a{x="p"} 3', 'b{x="p"} 6']));
 });
+
+test('families that are asked for in one go can show one state, and the next reading another', () => {
+  const metrics = createMetrics();
+  const readings: object[] = [];
+  for (const name of ['a', 'b'])
+    metrics.observed({
+      ...{ name, help, type: 'gauge' },
+      read(reading) {
+        readings.push(reading);
+        return [[[], readings.length]];
+      },
+    });
+  metrics.render();
+  metrics.samples();
+  expect(readings.map((one) => readings.indexOf(one))).toEqual([0, 0, 2, 2]);
+});

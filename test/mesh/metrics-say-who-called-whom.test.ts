@@ -46,7 +46,7 @@ test('endpoints of a cluster by state, what its breaker refused, what was ejecte
   const services = [serviceEntry('payments', payments.addresses.inbound.port, 1)];
   const outlierDetection = {
     consecutive5xx: 1,
-    consecutiveGatewayFailures: 1,
+    consecutiveGatewayErrors: 0,
     maxEjected: '100%',
     baseEjection: '60s',
   };
