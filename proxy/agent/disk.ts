@@ -31,6 +31,8 @@ export interface Holding {
   readonly instance: string;
   /** The control plane's https origin. */
   readonly url: string;
+  /** When its certificate came, by our clock; unknown of one that was read from disk. Validity begins earlier than that. */
+  readonly receivedAt?: number;
 }
 
 export type StoredSnapshot = { readonly value: unknown } | { readonly broken: string } | undefined;

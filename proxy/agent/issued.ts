@@ -30,7 +30,7 @@ export function acceptIssued(o: {
       throw fail('SIDECAR_CLOCK_WRONG', { id: expect.uri, notBefore, notAfter, now: timeOf(now) });
     }
     verifyChain({ chain, bundle: o.bundle, now });
-    return { identity, bundle, bundleText: reply.bundle, instance: reply.instance, url: o.url };
+    return { identity, bundle, bundleText: reply.bundle, instance: reply.instance, url: o.url, receivedAt: now };
   } catch (cause) {
     if ((cause as { code?: unknown }).code === 'SIDECAR_CLOCK_WRONG') throw cause;
     throw fail('SIDECAR_SVID_REFUSED', { reason: messageOf(cause) }, { cause });

@@ -53,7 +53,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
   });
   let state: RenewalState = 'current';
   let backoff = backoffFor(holding().identity, random);
-  let dueAt = halfLife(holding().identity, random);
+  let dueAt = halfLife(holding(), random);
   let cancel: (() => void) | undefined;
   let running = false;
   let unkept = false;
@@ -89,7 +89,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
       else log.debug('the certificate was renewed', { notAfter: timeOf(next.identity.notAfter) });
       state = 'current';
       backoff = backoffFor(next.identity, random);
-      dueAt = halfLife(next.identity, random);
+      dueAt = halfLife(next, random);
     } catch (thrown) {
       if (!closed) noteFailure(thrown);
     }
@@ -178,9 +178,13 @@ async function renew({ holding, channel, clock }: RenewalOptions): Promise<Holdi
   return acceptIssued({ reply, key, expect: identity.id, bundle: trusted, url, now: clock.now() });
 }
 
-/** Half of the life, 10 % of it early or late, so that a fleet started together does not stay together. */
-function halfLife(identity: Identity, random: () => number): number {
-  return identity.notBefore + lifeOf(identity) * (0.4 + 0.2 * random());
+/**
+ * Half of the life, 10 % of it early or late, so that a fleet started together does not stay together. Life begins when the certificate comes: by then
+ * a part of its validity is over, which of a short-lived one may be more than half.
+ */
+function halfLife({ identity, receivedAt = identity.notBefore }: Holding, random: () => number): number {
+  const since = Math.max(identity.notBefore, receivedAt);
+  return since + (identity.notAfter - since) * (0.4 + 0.2 * random());
 }
 
 function backoffFor(identity: Identity, random: () => number) {

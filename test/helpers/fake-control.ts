@@ -212,18 +212,20 @@ export async function startFakeControl(o: {
   service: string;
   now?: () => number;
   ttlMs?: number;
+  /** How long before they are issued certificates begin to hold. */
+  backdateMs?: number;
   port?: number;
   snapshot?: () => Snapshot | undefined;
 }): Promise<FakeControl> {
-  const { ca, service, now = () => Date.now() } = o;
+  const { ca, service, now = () => Date.now(), backdateMs = 1_000 } = o;
   const asked: FakeControl['asked'] = [];
   const watchers = new Set<ServerResponse>();
   const override = new Map<string, Handler>();
   const waiting = new Set<() => void>();
   const identity = await ca.issue({ service: 'postern/server', now: now(), ttlMs: 86_400_000 * 300 });
   const issue = async (body: Record<string, unknown>, response: ServerResponse): Promise<void> => {
-    const notBefore = Math.floor(now() / 1_000) * 1_000 - 1_000;
-    const notAfter = notBefore + 1_000 + control.ttlMs;
+    const notBefore = Math.floor(now() / 1_000) * 1_000 - backdateMs;
+    const notAfter = notBefore + backdateMs + control.ttlMs;
     const key = keyOfCsr(body.csr as string);
     const chain = await ca.certify({ service, publicKey: key, notBefore, notAfter });
     reply(response, 200, {

@@ -15,11 +15,11 @@ import { temporaryFolder } from '../../helpers/folder.ts';
 
 const hour = 3_600_000;
 
-async function running(random = 0.5) {
+async function running(random = 0.5, lives: { ttlMs?: number; backdateMs?: number } = {}) {
   // One clock for both sides; only the handshakes' own clock is real, and the test CA's certificates outlive both.
   const clock = createClock(Math.floor(Date.now() / 1_000) * 1_000);
   const ca = await createTestCa();
-  const control = await startFakeControl({ ca, service: 'shop/payments', now: clock.now, ttlMs: hour });
+  const control = await startFakeControl({ ca, service: 'shop/payments', now: clock.now, ttlMs: hour, ...lives });
   const lines: { level: string; message: string }[] = [];
   const log = createLog({ level: 'debug', write: (line) => void lines.push(JSON.parse(line)), now: clock.now });
   const folder = openSidecarFolder(temporaryFolder());
@@ -86,6 +86,17 @@ test.each([
     expect(folder.readHolding()?.identity.serial).toBe(serials[1]);
   },
 );
+
+test('life begins when a certificate comes, however long before that its validity begins', async () => {
+  const { pass, serials, renewals } = await running(0.5, { ttlMs: 40_000, backdateMs: 30_000 });
+  await pass(15_000);
+  expect(renewals()).toHaveLength(0);
+  for (const count of [2, 3, 4]) {
+    await pass(count === 2 ? 5_000 : 20_000);
+    await until(() => serials.length === count);
+  }
+  expect(renewals()).toHaveLength(3);
+});
 
 test('every renewal has another key', async () => {
   const { pass, serials, renewals } = await running();
