@@ -2,7 +2,7 @@
 // becomes the policy of anybody.
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '#base/clock';
-import { messageOf, type Problem } from '#base/error';
+import { isPosternError, messageOf, type Problem } from '#base/error';
 import { check } from '#base/schema';
 import { suggest } from '#base/suggest';
 import { buildPolicySet, compileProgram, validateResources } from '#policy';
@@ -128,7 +128,9 @@ export function createResources({ store, clock, trustDomain, services, onChange 
       if (!resources.has(key)) throw fail('RESOURCE_UNKNOWN', { kind, name });
       const next = new Map(resources);
       next.delete(key);
-      const candidate = build(next);
+      const candidate = withHint(`${kind} ${name} is needed here: take this out first, then delete it`, () =>
+        build(next),
+      );
       const revision = commit({ next, candidate, put: [], remove: [{ kind, name }], by });
       return { revision, changes: [{ kind, name, change: 'deleted' }] };
     },
@@ -220,6 +222,17 @@ function problemsOf(compile: () => unknown): Problem[] {
 function refuseProblems(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   throw fail('RESOURCE_INVALID', { count: problems.length }, { problems: problems.slice(0, 1_000) });
+}
+
+/** What stays made sense before something was taken away: what to do is not what each problem would otherwise ask for. */
+function withHint<T>(hint: string, work: () => T): T {
+  try {
+    return work();
+  } catch (thrown) {
+    if (!isPosternError(thrown, 'RESOURCE_INVALID')) throw thrown;
+    const { count } = thrown.details;
+    throw fail('RESOURCE_INVALID', { count }, { problems: thrown.problems.map((one) => ({ ...one, hint })) });
+  }
 }
 
 /** Services that routes in force lead to without a declared cluster: once there was one, or a token for it. */

@@ -392,6 +392,9 @@ describe('what is applied', () => {
     expect(await problemsOf(remove(mesh, 'Cluster', 'stripe'))).toEqual([
       'VirtualService pay: route 0: there is no cluster and no service stripe',
     ]);
+    await expect(remove(mesh, 'Cluster', 'stripe')).rejects.toMatchObject({
+      problems: [{ hint: 'Cluster stripe is needed here: take this out first, then delete it' }],
+    });
     await remove(mesh, 'VirtualService', 'pay');
     await remove(mesh, 'Cluster', 'stripe');
   });
