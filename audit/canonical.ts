@@ -48,6 +48,7 @@ export function fitRecord(
     cluster: cut(r.cluster, 257),
     connection: cut(r.connection, 64),
     decision: r.decision,
+    edge: r.edge,
     endpoint: cut(r.endpoint, 300),
     fault: r.fault,
     grpcStatus: within(r.grpcStatus, 0, 16),

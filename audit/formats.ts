@@ -18,6 +18,7 @@ const csvColumns = [
     'fault',
     'mirrored',
     'spanId',
+    'edge',
   ],
 ] as const;
 
@@ -85,7 +86,7 @@ function ecsOf(r: DecisionRecord): object {
 
 /** What the schema has no field for: Elastic's labels are keywords. */
 function labelsOf(r: DecisionRecord): object | undefined {
-  const { virtualService, route, cluster, tries, security, fault, grpcStatus, mirrored } = r;
+  const { virtualService, route, cluster, tries, security, fault, grpcStatus, mirrored, edge } = r;
   const given = {
     virtual_service: virtualService,
     route,
@@ -95,6 +96,7 @@ function labelsOf(r: DecisionRecord): object | undefined {
     fault,
     grpc_status: grpcStatus,
     mirrored,
+    edge,
   };
   const labels = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
   return labels.length > 0 ? Object.fromEntries(labels) : undefined;
@@ -126,7 +128,7 @@ function ocsfOf(r: DecisionRecord): object {
     unmapped: {
       ...{ hop: r.hop, kind: r.kind, matched: r.matched, shadow: r.shadow },
       ...{ virtualService: r.virtualService, route: r.route, cluster: r.cluster, tries: r.tries, fault: r.fault },
-      ...{ protocol: r.protocol, security: r.security, grpcStatus: r.grpcStatus, mirrored: r.mirrored },
+      ...{ protocol: r.protocol, security: r.security, grpcStatus: r.grpcStatus, mirrored: r.mirrored, edge: r.edge },
     },
   };
 }

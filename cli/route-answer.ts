@@ -10,6 +10,8 @@ import type { RouteSource } from './route-source.ts';
 /** What is asked, read and folded. */
 export interface RouteQuestion {
   readonly protocol: 'http' | 'tcp' | 'tls';
+  /** https: as callers from outside come to the edge of a gateway. */
+  readonly scheme: 'http' | 'https';
   readonly host: string;
   readonly port: number;
   readonly path: string;
@@ -74,7 +76,7 @@ export function answerRoute(source: RouteSource, asked: RouteQuestion, models: M
     ...(protocol === 'tls' ? { sni: host } : {}),
   });
   const { virtualHost, action } = route;
-  const authority = port === 80 ? host : `${host}:${port}`;
+  const authority = authorityOf(asked);
   const decide = (to: string, sent: Sent, appPort: number | undefined): Explanation => {
     const question: Question = {
       ...{
@@ -150,13 +152,16 @@ function outcomeOf({
   return targets.some(isRefused) ? 'sent-denied' : 'forward';
 }
 
-function locationOf(
-  action: RouteExplanation['action'],
-  { host, port, path, query }: RouteQuestion,
-): string | undefined {
+function locationOf(action: RouteExplanation['action'], asked: RouteQuestion): string | undefined {
   if (!action || !('kind' in action) || (action as HttpAction).kind !== 'redirect') return undefined;
-  const authority = port === 80 ? host : `${host}:${port}`;
-  return (action as Extract<HttpAction, { kind: 'redirect' }>).location({ scheme: 'http', authority, path, query });
+  const { scheme, path, query } = asked;
+  const authority = authorityOf(asked);
+  return (action as Extract<HttpAction, { kind: 'redirect' }>).location({ scheme, authority, path, query });
+}
+
+/** As a caller writes it: without the port that its scheme has anyway. */
+function authorityOf({ scheme, host, port }: RouteQuestion): string {
+  return port === (scheme === 'https' ? 443 : 80) ? host : `${host}:${port}`;
 }
 
 /** Whose host it is, of those that the caller is not told of. */

@@ -37,8 +37,9 @@ function whyOf({ rule, reason }: DecisionRecord): string {
 }
 
 /** What is out of the ordinary. */
-function notesOf({ tries, fault, mirrored, protocol, grpcStatus, security }: DecisionRecord): string[] {
+function notesOf({ edge, tries, fault, mirrored, protocol, grpcStatus, security }: DecisionRecord): string[] {
   return [
+    ...(edge === undefined ? [] : [`from outside by ${edge}`]),
     ...(tries === undefined ? [] : [`${tries} tries`]),
     ...(fault === undefined ? [] : [`fault ${fault}`]),
     ...(mirrored ? ['a copy'] : []),

@@ -22,6 +22,7 @@ export interface RecordOptions {
   readonly remote: string;
   readonly peer?: { readonly uri: string; readonly serial: string } | undefined;
   readonly to?: string | undefined;
+  readonly edge?: RecordDraft['edge'] | undefined;
   readonly head?: RequestHead | undefined;
   /** Its place in a trace, when this proxy takes part in those. */
   readonly trace?: Trace | undefined;
@@ -47,6 +48,7 @@ export function openRecord(o: RecordOptions): Writable {
     record.peer = o.peer.uri;
     record.serial = o.peer.serial;
   }
+  if (o.edge) record.edge = o.edge;
   if (o.to !== undefined) record.to = o.to;
   if (o.head) {
     record.method = o.head.method;

@@ -110,7 +110,8 @@ export async function outbound(running: Running, service: string | undefined): P
   const law = ({ program }: View) => authorize({ program, from: caller, to, port, head: exchange.head, facts });
   const permit = admit(running, law, current);
   if (!permit) return;
-  const route = routeTo(permit, host, { head: exchange.head, from: caller.uri, sni: running.heard.sni });
+  const { sni, isTls } = running.heard;
+  const route = routeTo(permit, host, { head: exchange.head, from: caller.uri, sni, isTls });
   if (!route) throw noRoute(running, host.name);
   await follow(running, route);
 }
@@ -124,6 +125,6 @@ function refuseUnknown(running: Running, view: View, name: string): void {
 
 function noRoute({ exchange, heard }: Running, virtualService: string): PosternError {
   const { method, path, authority } = exchange.head;
-  const url = `http://${authority}${path}`;
+  const url = `${heard.isTls ? 'https' : 'http'}://${authority}${path}`;
   return fail('ROUTE_UNMATCHED', { virtualService, method, path, from: heard.caller?.id.service ?? '', url });
 }

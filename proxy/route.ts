@@ -11,9 +11,9 @@ export interface Route {
 }
 
 /** `undefined`: no route matches. Throws `TypeError` when the permit is for another service. */
-export function routeTo(permit: Permit, host: VirtualHost, { head, from, sni }: Asking): Route | undefined {
+export function routeTo(permit: Permit, host: VirtualHost, { head, from, sni, isTls }: Asking): Route | undefined {
   if (permit.to !== host.id) throw new TypeError('the permit is for another service');
-  const port = portOf(head);
+  const port = portOf(head, isTls ? 443 : 80);
   const { method, path, query, fields } = head;
   const action =
     sni !== undefined
@@ -30,10 +30,12 @@ interface Asking {
   readonly from: string;
   /** Of TLS that does not end here. */
   readonly sni?: string | undefined;
+  /** Whether the caller has come by TLS, of which the port is another when it names none. */
+  readonly isTls?: boolean | undefined;
 }
 
-/** That of the Host header; 80 when it has none. */
-export function portOf({ authority, host }: Pick<RequestHead, 'authority' | 'host'>): number {
-  if (authority.length === host.length) return 80;
-  return Number(/:([0-9]+)$/.exec(authority.slice(host.length))?.[1] ?? 80);
+/** That of the Host header, or the usual one when it names none. */
+export function portOf({ authority, host }: Pick<RequestHead, 'authority' | 'host'>, usual = 80): number {
+  if (authority.length === host.length) return usual;
+  return Number(/:([0-9]+)$/.exec(authority.slice(host.length))?.[1] ?? usual);
 }

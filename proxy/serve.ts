@@ -254,7 +254,7 @@ function answer(heard: Heard, exchange: Exchange, fault: PosternError, record: O
 }
 
 function open(
-  { plane, hop, connection, caller, address }: Heard,
+  { plane, hop, connection, caller, address, isPublic, isTls, sni }: Heard,
   exchange: Exchange | undefined,
   trace?: Trace,
 ): OpenRecord {
@@ -268,6 +268,7 @@ function open(
     connection: connection.id,
     remote: address ?? connection.remote,
     peer: caller,
+    edge: isPublic ? (sni !== undefined ? 'tls' : isTls ? 'https' : 'http') : undefined,
     head: exchange?.head,
     trace,
   });

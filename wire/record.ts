@@ -17,6 +17,9 @@ export const decisionRecord = s.object({
   kind: s.enum(['exchange', 'connection', 'gap', 'heartbeat']),
   connection: short(64, 'id of the downstream connection'),
   remote: s.optional(short(300, 'address of the downstream')),
+  edge: s.optional(
+    s.enum(['http', 'https', 'tls'], { description: 'of a caller from outside, at a gateway: what it came by' }),
+  ),
   peer: s.optional(short(2_048, 'verified SPIFFE ID of the caller')),
   serial: s.optional(short(64, 'serial of its certificate, lower-case hex')),
   to: s.optional(short(2_048, 'SPIFFE ID of the called service')),

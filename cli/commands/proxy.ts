@@ -50,8 +50,17 @@ async function askServer(context: CliContext, name: string): Promise<{ reply: Du
 
 async function askAdmin(address: string): Promise<{ reply: DumpReply; trustDomain: string }> {
   const { readAdminPage } = await import('../admin-page.ts');
-  const dump = (await readAdminPage(address, '/dump')) as Dump;
-  const { service = '', instance = '' } = dump.status ?? {};
-  const trustDomain = /^spiffe:\/\/([^/]+)\//.exec(service)?.[1] ?? '';
-  return { reply: { proxies: [{ instance, service, dump }], more: 0 }, trustDomain };
+  const read = (await readAdminPage(address, '/dump')) as Dump | Readonly<Record<string, Dump>>;
+  const dumps = isOfOne(read) ? [read] : Object.values(read);
+  const proxies = dumps.map((dump) => {
+    const { service = '', instance = '' } = dump.status ?? {};
+    return { instance, service, dump };
+  });
+  const [trustDomain = ''] = proxies.flatMap(({ service }) => /^spiffe:\/\/([^/]+)\//.exec(service)?.[1] ?? []);
+  return { reply: { proxies, more: 0 }, trustDomain };
+}
+
+/** A gateway answers with one dump for each of its services, whatever those are called. */
+function isOfOne(read: Dump | Readonly<Record<string, Dump>>): read is Dump {
+  return typeof (read as Dump).status?.service === 'string';
 }

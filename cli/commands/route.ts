@@ -26,7 +26,10 @@ export function register(program: Command, context: CliContext): void {
     .command('route')
     .description('say where a call would go and why: policy, virtual service, route, cluster, endpoints')
     .argument('<FROM>', 'who calls: a service or a SPIFFE ID')
-    .argument('<URL>', 'what is called: http://HOST[:PORT]/PATH, or tcp://HOST:PORT, or tls://HOST:PORT')
+    .argument(
+      '<URL>',
+      'what is called: http://HOST[:PORT]/PATH, https:// at the edge of a gateway, or tcp://HOST:PORT, or tls://HOST:PORT',
+    )
     .option('-X, --request <METHOD>', 'the method', 'GET')
     .option('-H, --header <NAME:VALUE>', 'a header of the request; repeatable', collect, [])
     .option('--claims <JSON>', 'the claims of a verified token, as a JSON object')
@@ -41,6 +44,7 @@ export function register(program: Command, context: CliContext): void {
     "postern route checkout http://payments/charges -X POST -H 'x-beta: 1' -o wide",
     'postern route checkout http://payments/charges -f mesh/   # before it is applied',
     'postern route batch tcp://ledger:5432',
+    `postern route edge https://shop.example.com/orders/7 --claims '{"role":"clerk"}'   # a gateway's callers`,
   );
 }
 
@@ -70,6 +74,10 @@ async function runRoute(
     { question: { ...question, headers, ...shown }, ...plainAnswer(answer) },
     routeText({ source, asked, answer, output }),
   );
+  if (asked.scheme === 'https')
+    output.say(
+      'as callers from outside come to the edge of a gateway: an application says http://, and its proxy encrypts',
+    );
   suggestNext(context, { source, asked, answer });
   context.exitWith(codes[answer.outcome]);
 }
@@ -94,22 +102,18 @@ function readUrl(text: string, method: string): Omit<RouteQuestion, 'headers' | 
   };
   const [, scheme = 'http', named, rest = ''] = /^(?:([a-z]+):\/\/)?([^/?#]+)(.*)$/i.exec(text) ?? [];
   const protocol = scheme.toLowerCase();
-  if (protocol === 'https')
-    refuse(
-      'applications call in the clear and their proxies encrypt: there is no https:// inside',
-      `write http://${named}${rest}; a call that the application encrypts itself is tcp://HOST:443`,
-    );
-  if (protocol !== 'http' && protocol !== 'tcp' && protocol !== 'tls')
+  const isHttp = protocol === 'http' || protocol === 'https';
+  if (!isHttp && protocol !== 'tcp' && protocol !== 'tls')
     return refuse(`${text} is no URL that can be routed`, 'write http://HOST/PATH, tcp://HOST:PORT or tls://HOST:PORT');
   const [, bracketed, name, digits] =
     /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?$/.exec(named ?? '') ?? [];
   const host = (bracketed ?? name ?? '').toLowerCase().replace(/\.$/, '');
-  const port = digits === undefined ? 80 : Number(digits);
+  const port = digits === undefined ? usualPorts[protocol] : Number(digits);
   if (host === '' || port < 1 || port > 65_535)
     return refuse(`${named ?? text} is no host`, 'write HOST or HOST:PORT after http://');
-  if (protocol !== 'http') {
+  if (!isHttp) {
     if (rest !== '' && rest !== '/') refuse(`${protocol}:// has no path`, `write ${protocol}://${named}`);
-    return { protocol, host, port, path: '/', query: '', method: 'CONNECT' };
+    return { protocol, scheme: 'http', host, port, path: '/', query: '', method: 'CONNECT' };
   }
   const mark = rest.indexOf('?');
   const query = mark < 0 ? '' : rest.slice(mark);
@@ -117,8 +121,10 @@ function readUrl(text: string, method: string): Omit<RouteQuestion, 'headers' | 
   const path = foldPath(raw, (reason) =>
     refuse(`the path ${raw} is refused: ${reason}`, 'a proxy answers such a request with 400 before policy sees it'),
   );
-  return { protocol, host, port, path, query, method };
+  return { protocol: 'http', scheme: protocol, host, port, path, query, method };
 }
+
+const usualPorts = { http: 80, https: 443, tcp: 80, tls: 443 } as const;
 
 /** Without what only code can use. */
 function plainAnswer({ route, policy, targets, outcome, location, elsewhere, written }: RouteAnswer): object {

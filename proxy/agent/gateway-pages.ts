@@ -1,30 +1,23 @@
 // What the admin and the health listeners of a gateway show: what those of a sidecar do, of each of its services by name.
 import { renderTogether } from '#base/metrics';
 import type { Answer, Page } from '../admin.ts';
-import { adminPages, type Shown, unready } from './pages.ts';
+import { pagesOfProxy, type Shown, unready } from './pages.ts';
 
 export type ShownServices = () => Iterable<readonly [service: string, shown: Shown]>;
 
 /** Pages of the admin listener, by path. */
 export function gatewayAdminPages(services: ShownServices): Readonly<Record<string, Page>> {
-  const page = (path: string, describe: string): Page => ({
-    describe: `${describe}, by service`,
-    async read() {
-      const read = [...services()].map(async ([service, shown]) => {
-        const { body } = await adminPages(shown)[path]!.read();
-        return [service, body] as const;
-      });
-      return { body: Object.fromEntries(await Promise.all(read)) };
+  const pages = Object.entries(pagesOfProxy).map(([path, { describe, read }]): [string, Page] => [
+    path,
+    {
+      describe: `${describe}, by service`,
+      async read() {
+        const all = [...services()].map(async ([service, shown]) => [service, (await read(shown)).body] as const);
+        return { body: Object.fromEntries(await Promise.all(all)) };
+      },
     },
-  });
-  return {
-    '/status': page('/status', 'state, revision, certificate, connections'),
-    '/config': page('/config', 'the whole configuration in force'),
-    '/policy': page('/policy', 'the rules and groups in force'),
-    '/identity': page('/identity', 'the certificate chain and the trust bundle'),
-    '/connections': page('/connections', 'what the data plane is doing'),
-    '/metrics': metricsPage(services),
-  };
+  ]);
+  return { ...Object.fromEntries(pages), '/metrics': metricsPage(services) };
 }
 
 /** Pages of the metrics and health listener, by path. */

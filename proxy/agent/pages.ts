@@ -27,36 +27,50 @@ export interface Shown {
   readonly startedAt: number;
 }
 
+/** A page of the admin listener, of whichever identity is shown. */
+interface PageOf {
+  readonly describe: string;
+  readonly read: (shown: Shown) => ReturnType<Page['read']>;
+}
+
+/** By path; those of a gateway are the same, of each of its services. */
+export const pagesOfProxy: Readonly<Record<string, PageOf>> = {
+  '/status': { describe: 'state, revision, certificate, connections', read: (shown) => ({ body: statusOf(shown) }) },
+  '/config': {
+    describe: 'the whole configuration in force',
+    read: (shown) => ({ body: redacted(shown.snapshot()) ?? null }),
+  },
+  '/policy': {
+    describe: 'the rules and groups in force',
+    read: (shown) => ({ body: redacted(shown.snapshot())?.policy ?? null }),
+  },
+  '/identity': {
+    describe: 'the certificate chain and the trust bundle',
+    read: (shown) => ({ body: identityOf(shown) }),
+  },
+  '/connections': {
+    describe: 'what the data plane is doing',
+    read: (shown) => upToDate(shown, () => ({ body: hideIn(shown.describe(), '') })),
+  },
+  '/dump': {
+    describe: 'all of it as one answer: postern proxy dump --admin shows it',
+    read: (shown) => {
+      const parts = dumpOf(shown);
+      return parts instanceof Promise ? parts.then((body) => ({ body })) : { body: parts };
+    },
+  },
+  '/clusters': {
+    describe: 'clusters at work: their endpoints, health, ejections, requests under way, bounds that have bitten',
+    read: (shown) => upToDate(shown, () => ({ body: (shown.describe() as { clusters?: unknown }).clusters ?? [] })),
+  },
+};
+
 /** Pages of the admin listener, by path. */
 export function adminPages(shown: Shown): Readonly<Record<string, Page>> {
-  return {
-    '/status': { describe: 'state, revision, certificate, connections', read: () => ({ body: statusOf(shown) }) },
-    '/config': {
-      describe: 'the whole configuration in force',
-      read: () => ({ body: redacted(shown.snapshot()) ?? null }),
-    },
-    '/policy': {
-      describe: 'the rules and groups in force',
-      read: () => ({ body: redacted(shown.snapshot())?.policy ?? null }),
-    },
-    '/identity': { describe: 'the certificate chain and the trust bundle', read: () => ({ body: identityOf(shown) }) },
-    '/connections': {
-      describe: 'what the data plane is doing',
-      read: upToDate(shown, () => ({ body: hideIn(shown.describe(), '') })),
-    },
-    '/dump': {
-      describe: 'all of it as one answer: postern proxy dump --admin shows it',
-      read: () => {
-        const parts = dumpOf(shown);
-        return parts instanceof Promise ? parts.then((body) => ({ body })) : { body: parts };
-      },
-    },
-    '/clusters': {
-      describe: 'clusters at work: their endpoints, health, ejections, requests under way, bounds that have bitten',
-      read: upToDate(shown, () => ({ body: (shown.describe() as { clusters?: unknown }).clusters ?? [] })),
-    },
-    '/metrics': metricsPage(shown),
-  };
+  const pages = Object.entries(pagesOfProxy).map(
+    ([path, { describe, read }]) => [path, { describe, read: () => read(shown) }] as const,
+  );
+  return { ...Object.fromEntries(pages), '/metrics': metricsPage(shown) };
 }
 
 /** What an admin is told who asks through the control plane, by part. */
@@ -110,12 +124,12 @@ function metricsPage(shown: Shown): Page {
   const type = 'text/plain; version=0.0.4; charset=utf-8';
   return {
     describe: 'numbers for Prometheus',
-    read: upToDate(shown, () => ({ body: shown.metrics.render(), type })),
+    read: () => upToDate(shown, () => ({ body: shown.metrics.render(), type })),
   };
 }
 
-function upToDate({ gather }: Shown, read: () => Answer): Page['read'] {
-  return () => gather()?.then(read) ?? read();
+function upToDate({ gather }: Shown, read: () => Answer): ReturnType<Page['read']> {
+  return gather()?.then(read) ?? read();
 }
 
 function statusOf(shown: Shown): unknown {

@@ -44,7 +44,8 @@ const client = 3;
 const failed = 2;
 
 function spanOf(r: RecordDraft): object {
-  const kind = r.hop === 'inbound' ? server : client;
+  // What a gateway sends on for callers from outside is their arrival in the mesh.
+  const kind = r.hop === 'inbound' || (r.edge !== undefined && !r.mirrored) ? server : client;
   const start = BigInt(Date.parse(r.time)) * 1_000_000n;
   const error = errorOf(r, kind);
   return {
@@ -57,7 +58,7 @@ function spanOf(r: RecordDraft): object {
     kind,
     startTimeUnixNano: String(start),
     endTimeUnixNano: String(start + BigInt(Math.round(r.ms * 1e6))),
-    attributes: attributesOf({ ...commonOf(r, kind), ...protocolOf(r), 'error.type': error }),
+    attributes: attributesOf({ ...commonOf(r, kind), ...protocolOf(r, kind), 'error.type': error }),
     status: error === undefined ? {} : { code: failed, ...(r.decision === 'allow' ? {} : { message: r.reason }) },
   };
 }
@@ -111,7 +112,7 @@ function commonOf(r: RecordDraft, kind: number): Record<string, Value> {
   };
 }
 
-function protocolOf(r: RecordDraft): Record<string, Value> {
+function protocolOf(r: RecordDraft, kind: number): Record<string, Value> {
   const [host, port] = splitHost(r.host ?? '');
   const place = { 'server.address': host, 'server.port': port };
   if (r.protocol === 'tcp') return { ...place, 'network.transport': 'tcp' };
@@ -123,9 +124,9 @@ function protocolOf(r: RecordDraft): Record<string, Value> {
     'http.response.status_code': r.status,
     'http.request.body.size': r.bytesIn,
     'http.response.body.size': r.bytesOut,
-    'url.scheme': 'http',
+    'url.scheme': r.edge ?? 'http',
     'url.path': r.path,
-    ...(r.hop === 'outbound' && r.host !== undefined ? { 'url.full': `http://${r.host}${r.path ?? '/'}` } : {}),
+    ...(kind === client && r.host !== undefined ? { 'url.full': `http://${r.host}${r.path ?? '/'}` } : {}),
     ...(r.protocol === 'grpc' ? callOf(r) : {}),
     ...(r.protocol === 'websocket' ? { 'network.protocol.name': 'websocket' } : {}),
   };

@@ -6,7 +6,15 @@ import { sentRecord } from '../helpers/record.ts';
 
 const whole = sentRecord(1, {
   ...{ matched: ['a/b'], shadow: ['c/d'], endpoint: '10.0.0.1:15008', upstreamMs: 0.5, lost: 1, lostFrom: 2, index: 3 },
-  ...{ virtualService: 'payments', route: 'beta', cluster: 'payments/v2', tries: 2, fault: 'delay', mirrored: true },
+  ...{
+    virtualService: 'payments',
+    route: 'beta',
+    cluster: 'payments/v2',
+    tries: 2,
+    fault: 'delay',
+    mirrored: true,
+    edge: 'https',
+  },
   ...{ protocol: 'grpc', security: 'mtls', grpcStatus: 14, salts: { path: 'x' } },
   ...{ traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), parentSpanId: 'c'.repeat(16), sampled: true },
 });
