@@ -3,88 +3,13 @@
 import { once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { bytes, Client, chunk, duplex, sent, service, startGrpc, unary } from '../helpers/grpc.ts';
 import { allow, call, type Pair, startPair, type TestApp } from '../helpers/mesh.ts';
 
-const bytes = (value: Buffer): Buffer => value;
-const kinds = {
-  requestSerialize: bytes,
-  requestDeserialize: bytes,
-  responseSerialize: bytes,
-  responseDeserialize: bytes,
-};
-const method = (name: string, requestStream: boolean, responseStream: boolean) => ({
-  path: `/test.Echo/${name}`,
-  requestStream,
-  responseStream,
-  ...kinds,
-});
-const service = {
-  unary: method('Unary', false, false),
-  collect: method('Collect', true, false),
-  expand: method('Expand', false, true),
-  talk: method('Talk', true, true),
-  silent: method('Silent', false, false),
-  fail: method('Fail', false, false),
-} satisfies grpc.ServiceDefinition;
-const Client = grpc.makeGenericClientConstructor(service, 'Echo');
-
-const chunk = Buffer.alloc(500_000, 'abcdefghij');
-
-interface Seen {
-  readonly cancelled: PromiseWithResolvers<void>;
-  metadata: grpc.Metadata[];
-}
-
-async function startGrpc(): Promise<{ app: TestApp; seen: Seen }> {
-  const seen: Seen = { cancelled: Promise.withResolvers(), metadata: [] };
-  const server = new grpc.Server({ 'grpc.max_receive_message_length': -1 });
-  server.addService(service, {
-    unary(call: grpc.ServerUnaryCall<Buffer, Buffer>, reply: grpc.sendUnaryData<Buffer>) {
-      seen.metadata.push(call.metadata);
-      const initial = new grpc.Metadata();
-      initial.set('x-initial', 'first');
-      call.sendMetadata(initial);
-      const trailing = new grpc.Metadata();
-      trailing.set('x-trailing-bin', Buffer.from([0, 1, 255]));
-      reply(null, Buffer.from(call.request.toString().toUpperCase()), trailing);
-    },
-    collect(call: grpc.ServerReadableStream<Buffer, Buffer>, reply: grpc.sendUnaryData<Buffer>) {
-      let size = 0;
-      call.on('data', (part: Buffer) => {
-        size += part.length;
-      });
-      call.on('end', () => reply(null, Buffer.from(String(size))));
-    },
-    async expand(call: grpc.ServerWritableStream<Buffer, Buffer>) {
-      for (let left = Number(call.request.toString()); left > 0; left--)
-        if (!call.write(chunk)) await once(call, 'drain');
-      call.end();
-    },
-    talk(call: grpc.ServerDuplexStream<Buffer, Buffer>) {
-      call.on('data', (part: Buffer) => call.write(Buffer.from(`heard ${part}`)));
-      call.on('end', () => call.end());
-      call.on('cancelled', () => seen.cancelled.resolve());
-    },
-    silent(call: grpc.ServerUnaryCall<Buffer, Buffer>) {
-      call.on('cancelled', () => seen.cancelled.resolve());
-    },
-    fail(_: grpc.ServerUnaryCall<Buffer, Buffer>, reply: grpc.sendUnaryData<Buffer>) {
-      const metadata = new grpc.Metadata();
-      metadata.set('x-why', 'because');
-      reply({ code: grpc.status.FAILED_PRECONDITION, details: 'not näw', metadata });
-    },
-  } as grpc.UntypedServiceImplementation);
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (fault, bound) =>
-      fault ? reject(fault) : resolve(bound),
-    ),
-  );
-  onTestFinished(() => server.forceShutdown());
-  return { app: { host: '127.0.0.1', port } as TestApp, seen };
-}
-
 const startGrpcPair = async (more: Partial<Parameters<typeof startPair>[0]> = {}) => {
-  const { app, seen } = await startGrpc();
+  const { port, seen, stop } = await startGrpc();
+  onTestFinished(stop);
+  const app = { host: '127.0.0.1', port } as TestApp;
   const pair = await startPair({ app, appProtocol: 'h2c', upstreams: ['payments'], ...more });
   return { pair, seen, client: clientOf(pair) };
 };
@@ -98,42 +23,6 @@ function clientOf({ web }: Pair): grpc.Client & Record<string, (...args: unknown
   onTestFinished(() => client.close());
   return client as never;
 }
-
-interface Outcome {
-  readonly fault: grpc.ServiceError | null;
-  readonly value: string | undefined;
-  readonly metadata: grpc.Metadata | undefined;
-  readonly status: grpc.StatusObject;
-}
-
-function unary(
-  client: grpc.Client,
-  name: keyof typeof service,
-  text: string,
-  options: grpc.CallOptions = {},
-): Promise<Outcome> {
-  const { path } = service[name];
-  return new Promise((resolve) => {
-    let metadata: grpc.Metadata | undefined;
-    let done: Omit<Outcome, 'status' | 'metadata'>;
-    const call = client.makeUnaryRequest(path, bytes, bytes, Buffer.from(text), sent(), options, (fault, value) => {
-      done = { fault, value: value?.toString() };
-    });
-    call.on('metadata', (head) => {
-      metadata = head;
-    });
-    call.on('status', (status) => setImmediate(() => resolve({ ...done, metadata, status })));
-  });
-}
-
-function sent(): grpc.Metadata {
-  const metadata = new grpc.Metadata();
-  metadata.set('x-sent', 'by the client');
-  return metadata;
-}
-
-const duplex = (client: grpc.Client, options: grpc.CallOptions = {}) =>
-  client.makeBidiStreamRequest<Buffer, Buffer>(service.talk.path, bytes, bytes, sent(), options);
 
 describe('calls', () => {
   test('unary: message, metadata both ways, binary trailers; each hop has its record', async () => {
