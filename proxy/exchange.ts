@@ -247,9 +247,11 @@ export class Exchange {
     this.#settle?.(fault);
   }
 
-  /** Nothing more will be done with it: what is kept for it is given back. */
+  /** Nothing more will be done with it: what is kept for it is given back, and copies that would wait for the rest of its body end. */
   close(): void {
     this.recheck = undefined;
+    if (this.mirrors && !this.#requestEnded)
+      for (const mirror of this.mirrors) mirror.requestAbort(fail('DOWNSTREAM_CLOSED'));
     this.mirrors = undefined;
     this.#dropKept();
   }
