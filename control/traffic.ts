@@ -71,7 +71,8 @@ export function createTrafficParts(traffic: Traffic, trustDomain: string, before
         const gateway = found?.entry.gateway;
         if (gateway !== undefined && gateway !== own) (callable.has(id) ? through : bare).add(gateway);
       };
-      const ids = [...new Set([...callable, own])];
+      // Of those behind it a gateway holds the limits.
+      const ids = [...new Set([...callable, own, ...parts.behind(own)])];
       const routed = ids.flatMap((id) => hostsById.get(id) ?? []);
       for (const { leadsTo } of routed) for (const name of leadsTo) addCluster(name);
       for (const id of ids) for (const { entry } of clustersById.get(id) ?? []) addCluster(entry.name);

@@ -146,6 +146,36 @@ rules: [{ id: anybody, effect: allow, from: ["*"] }]
     expect(api.accepts()).toBe(1);
   });
 
+  test('and holds its limits, where all callers meet', async () => {
+    const api = await startApp((_, response) => response.end('charged'));
+    await town.token('egress');
+    await town.apply(`${resources(api)}
+---
+kind: VirtualService
+name: stripe
+service: stripe
+hosts: [api.stripe.example]
+http: [{ rateLimit: { requests: 2, per: 1h }, maxBody: 1KiB, route: [{ cluster: stripe }] }]
+`);
+    await town.gateway(file, ['egress']);
+    const shops = [await town.sidecar('shop', 1), await town.sidecar('shop', 1)];
+    const call = (shop: (typeof shops)[number], ...more: string[]) =>
+      ask(portOf(shop.ready.outbound), ['POST /v1/a HTTP/1.1', 'host: api.stripe.example', ...more]);
+    // Refused before it counts.
+    const large = await eventually(
+      () => call(shops[0]!, 'content-length: 1025'),
+      ({ status }) => status === 413,
+    );
+    expect(large.head).toContain('x-postern-hop: inbound');
+    await eventually(
+      () => call(shops[1]!, 'content-length: 1025'),
+      ({ status }) => status === 413,
+    );
+    const statuses: number[] = [];
+    for (const shop of [...shops, ...shops]) statuses.push((await call(shop, 'content-length: 0')).status);
+    expect(statuses).toEqual([200, 200, 429, 429]);
+  });
+
   test('for TCP too', async () => {
     const server = await startRawApp((socket) => {
       socket.on('data', (bytes) => socket.write(`echo ${bytes.toString()}`));
