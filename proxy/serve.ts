@@ -31,7 +31,7 @@ export interface Heard {
   readonly address?: string;
   /** The server name of TLS that does not end here: routes of TLS count. */
   readonly sni?: string;
-  /** Whether the caller has come by TLS. */
+  /** Whether the caller has come by TLS, to us or to a proxy in front whose word is taken. */
   readonly isTls?: boolean;
 }
 
