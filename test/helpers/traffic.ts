@@ -38,6 +38,8 @@ export interface Traffic {
   /** Takes an instance out of discovery, or changes what its endpoint says. */
   endpoint(service: string, at: number, change: Partial<Endpoint> | undefined): void;
   ask(o?: Parameters<typeof call>[1]): ReturnType<typeof call>;
+  /** Another caller that was asked for. */
+  caller(service: string): TestProxy;
 }
 
 /** Everybody may call everybody, for tests that are not about policy. */
@@ -59,6 +61,8 @@ export async function startTraffic(
     readonly isTcp?: boolean;
     /** Of the caller. */
     readonly zone?: string;
+    /** Services that call beside `web`. */
+    readonly callers?: readonly string[];
   } = {},
 ): Promise<Traffic> {
   const pki = createTestPki();
@@ -86,6 +90,8 @@ export async function startTraffic(
     ...(o.zone !== undefined && { zone: o.zone }),
     ...(o.upstreams && { upstreams: o.upstreams, upstreamProtocol: o.isTcp ? 'tcp' : 'http' }),
   });
+  const others = await Promise.all((o.callers ?? []).map((service) => startProxy({ pki, service })));
+  const callers = [web, ...others];
   const known = new Set(Object.keys(given));
   let resources = load(yaml);
   let revision = 1;
@@ -98,7 +104,7 @@ export async function startTraffic(
       ports: [],
       endpoints: list.filter((one) => one !== undefined),
     }));
-    for (const proxy of [web, ...Object.values(instances).flatMap((list) => list.map((one) => one.proxy))])
+    for (const proxy of [...callers, ...Object.values(instances).flatMap((list) => list.map((one) => one.proxy))])
       proxy.apply({ policy, services, ...traffic });
   };
   function load(text: string) {
@@ -123,6 +129,7 @@ export async function startTraffic(
       putInForce();
     },
     ask: (request) => call(web, request),
+    caller: (name) => callers.find(({ service }) => service === name)!,
   };
 }
 

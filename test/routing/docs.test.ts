@@ -1,23 +1,13 @@
 // docs/traffic.md is true: its resources are in order, and its tables say where requests go.
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseResources } from '#config/resources';
 import { validateResources } from '#policy';
 import { explainRoute, type RouteExplanation, validateTraffic } from '#routing/tools';
 import { idOf, trustDomain } from '../helpers/policy.ts';
 import { asked, routesOf } from '../helpers/routing.ts';
+import { readTrafficPage } from '../helpers/traffic-page.ts';
 
-const page = readFileSync(new URL('../../docs/traffic.md', import.meta.url), 'utf8');
-/** Each example with the rows of the table below it, if that is about requests. */
-const examples = page
-  .split('```yaml\n')
-  .filter((part) => part.startsWith('kind: VirtualService'))
-  .map((part) => {
-    const end = part.indexOf('```');
-    const below = part.slice(end).split('\n## ')[0]!;
-    const rows = [...below.matchAll(/^\| ([A-Z]+) ([^ ]+) \| (\S+) \| (.*?) ?\| (.*?) ?\| (.*) \|$/gm)];
-    return { yaml: part.slice(0, end), rows: rows.map(([, ...cells]) => cells as string[]) };
-  });
+const examples = readTrafficPage();
 
 test('its examples have no problem', () => {
   expect(examples.length).toBeGreaterThan(6);
@@ -29,38 +19,26 @@ test('its examples have no problem', () => {
 });
 
 describe('requests go where its tables say', () => {
-  const rows = examples.flatMap(({ yaml, rows }) => rows.map((cells) => [yaml, ...cells] as const));
+  const rows = examples.flatMap(({ yaml, rows }) => rows.map((row) => ({ yaml, ...row })));
   test('there are tables', () => {
     expect(rows.length).toBeGreaterThan(25);
   });
-  test.each(rows.map(([yaml, ...cells]) => [...cells, yaml] as string[]))(
-    '%s %s from %s with "%s": %s, %s',
-    (...cells) => {
-      const [method, url, from, header, route, to, yaml] = cells as [
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-      ];
-      const [, authority, path] = /^([^/]+)(\/.*)$/.exec(url)!;
-      const [host, port = '80'] = authority!.split(':') as [string, string?];
-      const [name, value] = header.split(': ') as [string, string?];
-      const headers = value === undefined ? {} : { [name]: value };
-      const one = asked(path, { method, port: Number(port), from: idOf(from), headers });
-      const explained = explainRoute(routesOf(yaml, ['payments']), { host, asked: one });
-      expect(explained.action?.route ?? '').toBe(route);
-      expect(wordsOf(explained, { authority: authority!, path: one.path, query: one.query })).toBe(to);
-    },
-  );
+  test.each(rows)('$method $authority$path from $from: $route, $to', ({ yaml, authority, ...row }) => {
+    const [host = '', port = '80'] = authority.split(':');
+    const { method, headers, from } = row;
+    const one = asked(row.path, { method, port: Number(port), from: idOf(from), headers });
+    const explained = explainRoute(routesOf(yaml, ['payments']), { host, asked: one });
+    expect(explained.action?.route ?? '').toBe(row.route);
+    expect(wordsOf(explained, { authority, path: one.path, query: one.query })).toBe(row.to);
+  });
 });
 
 function wordsOf(
-  { action, targets, path }: RouteExplanation,
+  { virtualHost, action, targets, path }: RouteExplanation,
   o: { authority: string; path: string; query: string },
 ): string {
+  // Nothing has the host: whoever calls it is refused like one whom policy denies.
+  if (!virtualHost) return '403';
   if (!action || !('kind' in action)) return '404';
   if (action.kind === 'respond') return `${action.status} ${action.body}`.trim();
   if (action.kind === 'redirect')
