@@ -6,7 +6,7 @@ import { fail } from './errors.ts';
 import { type Exchange, grpcStatusOf, type ResponseHead } from './exchange.ts';
 import { Patience } from './patience.ts';
 import type { Place, Pool } from './pool.ts';
-import { unprocessedField } from './reply.ts';
+import { outcomeTold } from './reply.ts';
 import { type FieldList, isGrpc } from './request-head.ts';
 import { addressOf, type Running, send } from './serve.ts';
 
@@ -170,11 +170,17 @@ class Tries {
     if (status < 400 && !this.#isGrpc) return false;
     const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : undefined;
     if (status < 400 && (grpcStatus ?? 0) === 0) return false;
-    this.#outcome =
-      this.#o.isMesh && isUnprocessed(head.fields)
-        ? { kind: 'connect-failed' }
-        : { kind: 'answered', status, grpcStatus };
+    this.#outcome = this.#endOf(head.fields) ?? { kind: 'answered', status, grpcStatus };
     return this.#retry(this.#outcome, endpoint);
+  }
+
+  /** How it ended at the application, by the word of the proxy beside it: what routes name by its status is that status all the same. */
+  #endOf(fields: FieldList): Outcome | undefined {
+    const kind = this.#o.isMesh ? outcomeTold(fields) : undefined;
+    if (kind === undefined) return undefined;
+    const isWanted =
+      kind === 'connect-failed' || this.#o.retries.isWanted({ kind }, this.#running.exchange.head.method);
+    return isWanted ? { kind } : undefined;
   }
 
   /** After a fault: at another endpoint when nothing of it was sent, or as a retry. */
@@ -270,9 +276,3 @@ const connectFailed: Outcome = { kind: 'connect-failed' };
 const timedOut: Outcome = { kind: 'timeout' };
 const refused: Outcome = { kind: 'refused' };
 const reset: Outcome = { kind: 'reset' };
-
-/** The far proxy says that nothing of the request has reached its application. */
-function isUnprocessed(fields: FieldList): boolean {
-  for (let at = 0; at < fields.length; at += 2) if (fields[at] === unprocessedField) return true;
-  return false;
-}

@@ -47,7 +47,7 @@ export function replyTo(fault: PosternError, options: ReplyOptions): Reply {
     decision,
     'x-postern-hop',
     hop,
-    ...(hop === 'inbound' && unprocessed.has(fault.code) ? [unprocessedField, '1'] : []),
+    ...(hop === 'inbound' ? toldOf(fault) : []),
     ...(typeof fault.details.seconds === 'number' ? ['retry-after', String(fault.details.seconds)] : []),
     ...(status === 401 ? ['www-authenticate', 'Bearer'] : []),
     ...(status === 405 ? ['allow', 'GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS'] : []),
@@ -68,13 +68,13 @@ function grpcReply(fault: PosternError, { hop, decision, isVerified }: ReplyOpti
     decision,
     'x-postern-hop',
     hop,
-    ...(hop === 'inbound' && unprocessed.has(fault.code) ? [unprocessedField, '1'] : []),
+    ...(hop === 'inbound' ? toldOf(fault) : []),
   ];
   return { head: { status: 200, reason: 'OK', fields, length: unknownLength }, body: Buffer.alloc(0) };
 }
 
 /** Said from proxy to proxy: nothing of the request has reached the application. */
-export const unprocessedField = 'x-postern-unprocessed';
+const unprocessedField = 'x-postern-unprocessed';
 /** Not where there is too much of it: sending that again would make it more. */
 const unprocessed = new Set([
   'APP_CONNECT_FAILED',
@@ -82,6 +82,31 @@ const unprocessed = new Set([
   'SERVICE_WITHOUT_ENDPOINTS',
   'PROXY_NOT_READY',
 ]);
+/** The same way: the application has broken off, or has not answered in time. It may have done what it was asked. */
+const endedField = 'x-postern-ended';
+const ended: ReadonlyMap<string, 'reset' | 'timeout'> = new Map([
+  ['APP_CLOSED', 'reset'],
+  ['APP_REPLY_INVALID', 'reset'],
+  ['APP_TIMEOUT', 'timeout'],
+  ['UPSTREAM_CLOSED', 'reset'],
+  ['UPSTREAM_REPLY_INVALID', 'reset'],
+  ['UPSTREAM_TIMEOUT', 'timeout'],
+]);
+
+function toldOf({ code }: PosternError): FieldList {
+  if (unprocessed.has(code)) return [unprocessedField, '1'];
+  const how = ended.get(code);
+  return how ? [endedField, how] : [];
+}
+
+/** What the proxy beside an application says in its own answer of how the request ended there; nothing when the answer is the application's. */
+export function outcomeTold(fields: FieldList): 'connect-failed' | 'reset' | 'timeout' | undefined {
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] === unprocessedField) return 'connect-failed';
+    if (fields[at] === endedField) return fields[at + 1] === 'timeout' ? 'timeout' : 'reset';
+  }
+  return undefined;
+}
 
 /** Answers with what a route says, as an application would. */
 export function answerWith(
