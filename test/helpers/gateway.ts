@@ -24,6 +24,8 @@ export interface Town {
   /** A folder of this test alone. */
   readonly folder: string;
   readonly home: string;
+  /** The control plane. */
+  readonly server: Process;
   token(service: string): Promise<string>;
   /** Applies resources as an operator writes them. */
   apply(yaml: string): Promise<void>;
@@ -71,6 +73,7 @@ export async function startTown(): Promise<Town & { end(): Promise<void> }> {
   return {
     folder,
     home,
+    server,
     token,
     write,
     postern,
