@@ -19,6 +19,8 @@ let town: Town & { end(): Promise<void> };
 let app: Server;
 let gateway: Process<GatewayReady>;
 let port: number;
+let strictPort: number;
+let closedPort: number;
 
 const resources = `
 kind: Policy
@@ -83,10 +85,12 @@ services:
           certificates:
             - { certFile: shop.crt, keyFile: shop.key }
             - { certFile: other.crt, keyFile: other.key }
+      - { listen: 127.0.0.1:0, hosts: [shop.example.com], tls: { certFile: shop.crt, keyFile: shop.key, minVersion: "1.3" } }
+      - { listen: 127.0.0.1:0, hosts: [shop.example.com], from: [127.0.0.9], tls: { certFile: shop.crt, keyFile: shop.key } }
 `,
     ['edge'],
   );
-  port = portOf(gateway.ready.services[0]!.listeners![0]);
+  [port, strictPort, closedPort] = gateway.ready.services[0]!.listeners!.map(portOf) as [number, number, number];
   await eventually(
     () =>
       new Promise<number | undefined>((resolve, reject) => {
@@ -108,12 +112,13 @@ interface Wish {
   readonly alpn?: readonly string[];
   readonly localAddress?: string;
   readonly maxVersion?: 'TLSv1.2' | 'TLSv1.1';
+  readonly to?: number;
 }
 
 async function shake(name: string | undefined, o: Wish = {}): Promise<TLSSocket> {
   const socket = connectTls({
     host: '127.0.0.1',
-    port,
+    port: o.to ?? port,
     ...(name === undefined ? {} : { servername: name }),
     ca: ca.pem,
     ALPNProtocols: [...(o.alpn ?? ['http/1.1'])],
@@ -151,6 +156,19 @@ describe('TLS ends at the edge', () => {
     const plain = await ask('shop.example.com', ['GET /open/a HTTP/1.1', 'host: shop.example.com'], { alpn: [] });
     expect(plain).toMatch(/^HTTP\/1.1 200/);
     expect(plain).toContain('x-forwarded-proto: https');
+  });
+
+  test('from a newer version on where the listener says so', async () => {
+    const lines = ['GET /open/a HTTP/1.1', 'host: shop.example.com'];
+    expect(await ask('shop.example.com', lines, { to: strictPort })).toMatch(/^HTTP\/1.1 200 /);
+    await expect(shake('shop.example.com', { to: strictPort, maxVersion: 'TLSv1.2' })).rejects.toThrow();
+  });
+
+  test('for those networks alone that the listener names', async () => {
+    const lines = ['GET /open/a HTTP/1.1', 'host: shop.example.com'];
+    const from = (localAddress: string) => ask('shop.example.com', lines, { to: closedPort, localAddress });
+    expect(await from('127.0.0.9')).toMatch(/^HTTP\/1.1 200 /);
+    await expect(from('127.0.0.8')).rejects.toThrow();
   });
 
   test('and a connection made for one certificate serves no host of another: 421', async () => {

@@ -1,8 +1,11 @@
 // The whole way of a health check: the proxy beside an application asks it, the control plane hears, and whoever calls is told at once.
 import { request } from 'node:http';
-import { expect, test } from 'vitest';
+import * as grpc from '@grpc/grpc-js';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { parseResources } from '#config/resources';
 import type { Sidecar } from '#proxy';
-import { policyFor, startApp, startLiveMesh } from '../helpers/live-mesh.ts';
+import { type LiveMesh, policyFor, startApp, startLiveMesh } from '../helpers/live-mesh.ts';
+import { startRawApp } from '../helpers/mesh.ts';
 import { eventually } from '../helpers/until.ts';
 
 function ask(sidecar: Sidecar): Promise<string> {
@@ -51,3 +54,80 @@ test('an instance whose application fails its health check gets no calls, and ge
   isWell.one = true;
   await become('one,other');
 });
+
+describe('checks of other kinds', () => {
+  const bytes = (value: Buffer): Buffer => value;
+  const serializers = {
+    requestSerialize: bytes,
+    requestDeserialize: bytes,
+    responseSerialize: bytes,
+    responseDeserialize: bytes,
+  };
+  const check = { path: '/grpc.health.v1.Health/Check', requestStream: false, responseStream: false, ...serializers };
+
+  const healthOf = async (live: LiveMesh): Promise<readonly (string | undefined)[]> =>
+    (await live.synced()).proxies.filter(({ service }) => service.endsWith('payments')).map(({ health }) => health);
+
+  test('gRPC: an application that says of itself that it is not serving', async () => {
+    const live = await startLiveMesh();
+    let answer = Buffer.of(0x08, 1);
+    const server = new grpc.Server();
+    server.addService({ check } as grpc.ServiceDefinition, {
+      check: (_: unknown, reply: grpc.sendUnaryData<Buffer>) => reply(null, answer),
+    });
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (fault, bound) =>
+        fault ? reject(fault) : resolve(bound),
+      ),
+    );
+    onTestFinished(() => server.forceShutdown());
+    await live.sidecar('payments', { app: `h2c://127.0.0.1:${port}` });
+    await live.apply(
+      ...written(`
+kind: Cluster
+name: payments
+endpoints: enrolled
+healthCheck: { grpc: {}, interval: 100ms, unhealthyThreshold: 2, healthyThreshold: 1 }
+`),
+    );
+    await eventually(
+      () => healthOf(live),
+      ([health]) => health === 'healthy',
+    );
+    answer = Buffer.of(0x08, 2);
+    await eventually(
+      () => healthOf(live),
+      ([health]) => health === 'unhealthy',
+    );
+  });
+
+  test('TCP: an application where nobody takes a connection', async () => {
+    const live = await startLiveMesh();
+    const { server, port } = await startRawApp((socket) => void socket.end());
+    await live.sidecar('payments', { app: `tcp://127.0.0.1:${port}` });
+    await live.apply(
+      ...written(`
+kind: Cluster
+name: payments
+endpoints: enrolled
+healthCheck: { tcp: {}, interval: 100ms, unhealthyThreshold: 2 }
+`),
+    );
+    await eventually(
+      () => healthOf(live),
+      ([health]) => health === 'healthy',
+    );
+    server.close();
+    await eventually(
+      () => healthOf(live),
+      ([health]) => health === 'unhealthy',
+    );
+  });
+});
+
+/** Resources as an operator writes them. */
+const written = (yaml: string): readonly unknown[] => {
+  const { resources, problems } = parseResources(yaml, 'mesh.yaml');
+  expect(problems).toEqual([]);
+  return resources.map(({ resource }) => resource);
+};
