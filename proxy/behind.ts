@@ -7,7 +7,7 @@ import type { Permit } from './authorize.ts';
 import { authorityFor, hasHost } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
-import { forward, hashFor } from './forward.ts';
+import { forward } from './forward.ts';
 import type { GroupCluster } from './group.ts';
 import { fieldsForApp, fieldsForPeer } from './headers.ts';
 import type { View } from './plane.ts';
@@ -15,6 +15,7 @@ import type { Pool } from './pool.ts';
 import type { Ports } from './ports.ts';
 import { clusterField, type FieldList, type RequestHead, valuesOf } from './request-head.ts';
 import { type Running, send } from './serve.ts';
+import { hashFor } from './sticky.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface Behind {

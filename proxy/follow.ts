@@ -15,7 +15,7 @@ import { authorityFor, type ClusterLink } from './cluster-link.ts';
 import type { Cluster } from './clusters.ts';
 import { fail } from './errors.ts';
 import { factsOf } from './facts.ts';
-import { type Forwarding, forward, hashFor, pause } from './forward.ts';
+import { type Forwarding, forward, pause } from './forward.ts';
 import { fieldsForPeer } from './headers.ts';
 import { mirrorOf } from './mirror.ts';
 import type { View } from './plane.ts';
@@ -24,6 +24,7 @@ import { clusterField, type FieldList, isGrpc, type RequestHead } from './reques
 import type { Route } from './route.ts';
 import { holdLimits } from './route-limits.ts';
 import { addressOf, admit, denyUnknown, type Heard, type Running, serve } from './serve.ts';
+import { hashFor } from './sticky.ts';
 
 export async function follow(running: Running, { action, host }: Route): Promise<void> {
   const { record } = running;

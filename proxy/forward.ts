@@ -1,14 +1,14 @@
 // Sends a permitted request where its route leads: tries endpoints of the cluster until one gives an answer that is for the caller. How often, how long and
 // after what is the route's word; how many at a time, the cluster's.
 import { isPosternError, type PosternError } from '#base/error';
-import { type Endpoint, hashOf, type LiveCluster, type Outcome, type RetryPlan } from '#routing';
+import type { Endpoint, LiveCluster, Outcome, RetryPlan } from '#routing';
 import { fail } from './errors.ts';
 import { type Exchange, grpcStatusOf, type ResponseHead } from './exchange.ts';
 import { Patience } from './patience.ts';
 import type { Place, Pool } from './pool.ts';
 import { outcomeTold } from './reply.ts';
 import { type FieldList, isGrpc } from './request-head.ts';
-import { addressOf, type Running, send } from './serve.ts';
+import { type Running, send } from './serve.ts';
 
 /** Where to, and with what. */
 export interface Forwarding {
@@ -51,14 +51,6 @@ export async function forward(running: Running, o: Forwarding): Promise<void> {
     patience?.end();
     stopWatching?.();
   }
-}
-
-/** What the request is hashed to, where the cluster chooses endpoints by that. */
-export function hashFor(running: Running, { hashOn }: LiveCluster): number | undefined {
-  if (!hashOn) return undefined;
-  const { exchange, heard } = running;
-  const { fields, query } = exchange.head;
-  return hashOf(hashOn, { fields, query, identity: heard.caller?.uri ?? '', address: addressOf(heard) });
 }
 
 /** The tries of one exchange, one after the other. */

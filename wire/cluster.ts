@@ -53,7 +53,12 @@ const subset = s.object({
 
 const hashOn = s.anyOf(
   s.object({ header: headerName }),
-  s.object({ cookie: s.string({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", title: 'a cookie name' }) }),
+  s.object({
+    cookie: s.string({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", title: 'a cookie name' }),
+    ttl: s.optional(
+      duration('who comes without the cookie is given one that is kept for so long; 0s: until the browser closes'),
+    ),
+  }),
   s.object({ query: s.string({ minLength: 1, maxLength: 128, description: 'a query parameter' }) }),
   s.object({ source: s.enum(['identity', 'address'], { description: 'who calls, or from where' }) }),
 );

@@ -36,6 +36,11 @@ issuer: https://id.example
 audiences: [shop]
 jwks: { keys: [${JSON.stringify({ ...issuer.publicKey.export({ format: 'jwk' }), kid: 'one' })}] }
 ---
+kind: Cluster
+name: web
+endpoints: enrolled
+loadBalancing: { policy: maglev, hashOn: { cookie: shop-session, ttl: 0s } }
+---
 kind: VirtualService
 name: shop
 service: web
@@ -156,6 +161,7 @@ describe('TLS ends at the edge', () => {
     const plain = await ask('shop.example.com', ['GET /open/a HTTP/1.1', 'host: shop.example.com'], { alpn: [] });
     expect(plain).toMatch(/^HTTP\/1.1 200/);
     expect(plain).toContain('x-forwarded-proto: https');
+    expect(plain).toMatch(/set-cookie: shop-session=[0-9a-f]{16}; Path=\/; HttpOnly; SameSite=Lax; Secure\r\n/);
   });
 
   test('from a newer version on where the listener says so', async () => {

@@ -91,6 +91,27 @@ describe.each(['ring-hash', 'maglev'])('%s', (policy) => {
     expect(instances(await answers(traffic, 1, () => request('user-0')))).toEqual([gone]);
   });
 
+  test('whoever comes without the cookie is given one, and stays where it began', async () => {
+    const traffic = await startPayments(`loadBalancing: { policy: ${policy}, hashOn: { cookie: session, ttl: 90m } }`);
+    const homes = new Set<number>();
+    for (let browser = 0; browser < 16; browser++) {
+      const first = await traffic.ask();
+      const [, cookie] = /set-cookie: (session=[0-9a-f]{16}); Path=\/; HttpOnly; SameSite=Lax; Max-Age=5400\r/.exec(
+        `${first.head}\r`,
+      ) ?? [first.head];
+      const home = instances(await answers(traffic, 3, () => ({ headers: [`Cookie: a=b; ${cookie}`] })));
+      expect(home).toEqual([Number(first.body.split('payments-')[1]?.split('\r')[0])]);
+      homes.add(home[0]!);
+    }
+    expect(homes.size).toBeGreaterThan(1);
+    const known = await traffic.ask({ headers: ['Cookie: session=mine'] });
+    expect(known.head).not.toContain('set-cookie');
+    for (const one of traffic.instances.payments!)
+      one.answer = (_, response) => void response.setHeader('set-cookie', 'session=of-the-app').end('ok');
+    const own = await traffic.ask();
+    expect(own.head.match(/set-cookie: .*/g)).toEqual([expect.stringContaining('session=of-the-app')]);
+  });
+
   test('on the source, one caller stays at one instance', async () => {
     for (const source of ['identity', 'address']) {
       const traffic = await startPayments(`loadBalancing: { policy: ${policy}, hashOn: { source: ${source} } }`);
