@@ -27,6 +27,18 @@ rules:
   - { id: callers, effect: allow, from: [edge], methods: [POST], paths: [/test.Echo/Unary, /test.Echo/Collect, /test.Echo/Expand, /test.Echo/Talk, /test.Echo/Silent, /test.Echo/Flaky] }
   - { id: clerks, effect: allow, from: [edge], methods: [POST], paths: [/test.Echo/Fail], when: [{ key: "jwt:claims.role", in: [clerk] }] }
 ---
+kind: Policy
+name: group
+to: group
+rules:
+  - { id: callers, effect: allow, from: [edge], methods: [POST], paths: [/test.Echo/Unary, /test.Echo/Talk] }
+---
+kind: VirtualService
+name: group-api
+service: group
+hosts: [group.example.com]
+http: [{ route: [{ cluster: group }] }]
+---
 kind: JwtIssuer
 name: id
 issuer: https://id.example
@@ -72,9 +84,12 @@ services:
   - service: edge
     listeners:
       - { listen: 127.0.0.1:0, hosts: [${host}], tls: { certFile: api.crt, keyFile: api.key } }
-      - { listen: 127.0.0.1:0, hosts: [${host}] }
+      - { listen: 127.0.0.1:0, hosts: [${host}, group.example.com] }
+  - service: group
+    inbound: 127.0.0.1:0
+    app: { static: ["127.0.0.1:${app.port}"], protocol: h2c }
 `,
-    ['edge'],
+    ['edge', 'group'],
   );
   const client = clientOf(0);
   await eventually(
@@ -90,7 +105,7 @@ afterAll(async () => {
 
 /** Of the listener with TLS, or of the plain one. */
 function clientOf(listener: 0 | 1, authority = host): grpc.Client {
-  const address = gateway.ready.services[0]!.listeners![listener];
+  const address = gateway.ready.services.find(({ service: name }) => name.endsWith('/edge'))!.listeners![listener];
   const credentials =
     listener === 0 ? grpc.credentials.createSsl(Buffer.from(ca.pem)) : grpc.credentials.createInsecure();
   return new Client(`127.0.0.1:${portOf(address)}`, credentials, {
@@ -160,6 +175,24 @@ describe.each([
     const ended = once(call, 'end');
     call.end();
     await ended;
+  });
+});
+
+test('a group without sidecars is called the same way, by what its gateway verified', async () => {
+  const client = open(1, 'group.example.com');
+  const { value } = await eventually(
+    () => unary(client, 'unary', 'hello'),
+    (outcome) => outcome.value !== undefined,
+  );
+  expect(value).toBe('HELLO');
+  expect(seen.metadata.at(-1)!.get('x-postern-peer')).toEqual(['spiffe://example.org/edge']);
+  const call = duplex(client);
+  call.write(Buffer.from('one'));
+  expect(String((await once(call, 'data'))[0])).toBe('heard one');
+  call.cancel();
+  await once(call, 'error');
+  expect((await unary(client, 'silent', '')).fault).toMatchObject({
+    code: grpc.status.PERMISSION_DENIED,
   });
 });
 
