@@ -37,6 +37,8 @@ export interface RenewalOptions {
 
 /** Wall time may jump and timers sleep with the machine, so the certificate is looked at this often whatever was planned. */
 const longestSleepMs = 30_000;
+/** Between two attempts, however near the end is. */
+const shortestMs = 250;
 const keyName = 'renewal';
 
 export function startRenewal(options: RenewalOptions): Renewal {
@@ -52,7 +54,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
     read: () => holding().identity.notAfter / 1_000,
   });
   let state: RenewalState = 'current';
-  let backoff = backoffFor(holding().identity, random);
+  let backoff = backoffFor(holding(), random);
   let dueAt = halfLife(holding(), random);
   let cancel: (() => void) | undefined;
   let running = false;
@@ -88,7 +90,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
         log.info('the certificate could be renewed again', { notAfter: timeOf(next.identity.notAfter) });
       else log.debug('the certificate was renewed', { notAfter: timeOf(next.identity.notAfter) });
       state = 'current';
-      backoff = backoffFor(next.identity, random);
+      backoff = backoffFor(next, random);
       dueAt = halfLife(next, random);
     } catch (thrown) {
       if (!closed) noteFailure(thrown);
@@ -119,19 +121,20 @@ export function startRenewal(options: RenewalOptions): Renewal {
       outcomes('banned').value++;
       if (state !== 'banned') log.error('this identity is banned: it is asked for again only now and then', fields);
       state = 'banned';
-      dueAt = clock.now() + Math.max(backoff.next(), clamp(lifeOf(identity) / 4, 1_000, 300_000));
+      dueAt = clock.now() + Math.max(backoff.next(), clamp(lifeOf(holding()) / 4, 1_000, 300_000));
       return;
     }
     outcomes('failed').value++;
     state = 'failing';
-    const near = leftMs < lifeOf(identity) / 4;
+    const near = leftMs < lifeOf(holding()) / 4;
     if (near)
       log.error(
         'the certificate is about to expire and cannot be renewed; all traffic is refused from then on',
         fields,
       );
     else log.warn('the certificate could not be renewed; trying again', fields);
-    dueAt = clock.now() + backoff.next();
+    // However long the pauses have become: often enough that a control plane that is back in time is found in time.
+    dueAt = clock.now() + Math.min(backoff.next(), Math.max(shortestMs, leftMs / 4));
   };
 
   const noteExpired = (identity: Identity): void => {
@@ -156,7 +159,7 @@ export function startRenewal(options: RenewalOptions): Renewal {
       return state;
     },
     renewSoon() {
-      const spreadMs = Math.min(5_000, lifeOf(holding().identity) / 20);
+      const spreadMs = Math.min(5_000, lifeOf(holding()) / 20);
       dueAt = Math.min(dueAt, clock.now() + random() * spreadMs);
       arm();
     },
@@ -178,22 +181,23 @@ async function renew({ holding, channel, clock }: RenewalOptions): Promise<Holdi
   return acceptIssued({ reply, key, expect: identity.id, bundle: trusted, url, now: clock.now() });
 }
 
-/**
- * Half of the life, 10 % of it early or late, so that a fleet started together does not stay together. Life begins when the certificate comes: by then
- * a part of its validity is over, which of a short-lived one may be more than half.
- */
-function halfLife({ identity, receivedAt = identity.notBefore }: Holding, random: () => number): number {
-  const since = Math.max(identity.notBefore, receivedAt);
-  return since + (identity.notAfter - since) * (0.4 + 0.2 * random());
+/** Half of the life, 10 % of it early or late, so that a fleet started together does not stay together. */
+function halfLife(holding: Holding, random: () => number): number {
+  return bornAt(holding) + lifeOf(holding) * (0.4 + 0.2 * random());
 }
 
-function backoffFor(identity: Identity, random: () => number) {
-  const life = lifeOf(identity);
+function backoffFor(holding: Holding, random: () => number) {
+  const life = lifeOf(holding);
   return createBackoff({ firstMs: clamp(life / 60, 50, 1_000), longestMs: clamp(life / 10, 100, 60_000), random });
 }
 
-function lifeOf(identity: Identity): number {
-  return identity.notAfter - identity.notBefore;
+function lifeOf(holding: Holding): number {
+  return holding.identity.notAfter - bornAt(holding);
+}
+
+/** When it came: by then a part of its validity is over, which of a short-lived one may be more than half. */
+function bornAt({ identity: { notBefore }, receivedAt = notBefore }: Holding): number {
+  return Math.max(notBefore, receivedAt);
 }
 
 function clamp(value: number, least: number, most: number): number {

@@ -147,6 +147,17 @@ test('K1: renewal resumes when the control plane comes back before expiry', asyn
   expect([renewal.state, said('info').at(-1)]).toEqual(['current', 'the certificate could be renewed again']);
 });
 
+test('K1: one that comes back moments before expiry is found in time, whatever the pauses had grown to', async () => {
+  const { pass, control, renewal, serials } = await running(0.999);
+  control.override.set('/v1/renew', (request) => request.socket.destroy());
+  await pass(hour - 25_000);
+  expect(renewal.state).toBe('failing');
+  control.override.delete('/v1/renew');
+  await pass(20_000);
+  await until(() => serials.length === 2);
+  expect(renewal.state).toBe('current');
+});
+
 test('C9: a banned identity is told once and asks seldom', async () => {
   const { pass, control, renewal, renewals, said } = await running();
   const error = { code: 'IDENTITY_BANNED', message: 'it is banned' };
