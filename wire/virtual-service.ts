@@ -44,7 +44,7 @@ const sources = s.array(s.string({ minLength: 1, maxLength: 2_048 }), {
 const ports = s.array(s.integer({ minimum: 1, maximum: 65_535 }), {
   minItems: 1,
   maxItems: 64,
-  description: 'of the Host header; 80 when it has none',
+  description: 'of the Host header; 80 when it has none, 443 where a gateway ends TLS',
 });
 
 const httpMatch = s.object({

@@ -55,6 +55,8 @@ export async function startTraffic(
   given: Instances,
   o: {
     readonly limits?: Partial<Limits>;
+    /** Of the called side. */
+    readonly instanceLimits?: Partial<Limits>;
     /** Ports of their own at the caller, for TCP when the applications speak that. */
     readonly upstreams?: readonly string[];
     /** Applications that say their name to whoever connects, and then what they hear. */
@@ -70,7 +72,13 @@ export async function startTraffic(
   const endpoints = new Map<string, (Endpoint | undefined)[]>();
   for (const [service, parts] of Object.entries(given)) {
     const made = await Promise.all(
-      parts.map((_, at) => startInstance(pki, `${service}-${at + 1}`, { service, isTcp: o.isTcp === true })),
+      parts.map((_, at) =>
+        startInstance(pki, `${service}-${at + 1}`, {
+          service,
+          isTcp: o.isTcp === true,
+          limits: o.instanceLimits ?? {},
+        }),
+      ),
     );
     instances[service] = made;
     endpoints.set(
@@ -136,7 +144,7 @@ export async function startTraffic(
 async function startInstance(
   pki: TestPki,
   name: string,
-  { service, isTcp }: { readonly service: string; readonly isTcp: boolean },
+  { service, isTcp, limits }: { readonly service: string; readonly isTcp: boolean; readonly limits: Partial<Limits> },
 ): Promise<Instance> {
   const seen: Seen[] = [];
   const app = isTcp
@@ -154,7 +162,7 @@ async function startInstance(
           instance.answer(one, response, message);
         });
       });
-  const proxy = await startProxy({ pki, service, appPort: app.port, appProtocol: isTcp ? 'tcp' : 'http' });
+  const proxy = await startProxy({ pki, service, appPort: app.port, appProtocol: isTcp ? 'tcp' : 'http', limits });
   const instance: Instance = { name, proxy, app, seen, answer: (_, response) => void response.end(name) };
   return instance;
 }

@@ -160,6 +160,21 @@ describe('retries are made', () => {
     expect(Math.max(...seenBy(traffic.instances.payments))).toBe(1);
   });
 
+  test('when an application is late: its sidecar, which waits no longer, says so', async () => {
+    const traffic = await startTraffic(
+      mesh('loadBalancing: { policy: round-robin }', 'retries: { attempts: 1, on: [timeout] }'),
+      { payments: [{}, {}] },
+      { instanceLimits: { responseMs: 100 } },
+    );
+    const [late] = traffic.instances.payments!;
+    late!.answer = () => undefined;
+    for (let at = 0; at < 2; at++) expect((await traffic.ask()).status).toBe(200);
+    expect(seenBy(traffic.instances.payments)).toEqual([1, 2]);
+    late!.seen.length = 0;
+    while (late!.seen.length === 0) await traffic.ask({ method: 'POST', body: '' });
+    expect((await traffic.web.recorded(3)).at(-1)).toMatchObject({ method: 'POST', status: 504 });
+  });
+
   test('at any endpoint where it need not be another one', async () => {
     const traffic = await startTraffic(
       mesh(
@@ -173,6 +188,40 @@ describe('retries are made', () => {
     expect((await traffic.ask({ headers: ['x-user: ada'] })).status).toBe(200);
     expect(seenBy(traffic.instances.payments).sort()).toEqual([0, 0, 2]);
   });
+});
+
+test('endpoints that are written down have weights, and subsets by their labels', async () => {
+  const apps = [];
+  for (const name of ['one', 'two', 'three']) apps.push(await startApp((_, response) => response.end(`${name}\n`)));
+  const [one, two, three] = apps.map(({ port }) => `127.0.0.1:${port}`);
+  const traffic = await startTraffic(
+    `${open}kind: Cluster
+name: partner
+endpoints:
+  static:
+    - { address: "${one}", weight: 3, labels: { site: east } }
+    - { address: "${two}", labels: { site: east } }
+    - { address: "${three}", labels: { site: west } }
+hosts: [partner.example]
+plaintext: true
+loadBalancing: { policy: round-robin }
+subsets: { east: { labels: { site: east } }, west: { labels: { site: west } } }
+---
+kind: VirtualService
+name: partner
+hosts: [partner.example]
+http:
+  - match: [{ path: { prefix: /west } }]
+    route: [{ cluster: partner, subset: west }]
+  - route: [{ cluster: partner, subset: east }]
+`,
+    { payments: [{}] },
+  );
+  const answers: string[] = [];
+  for (let at = 0; at < 8; at++) answers.push((await traffic.ask({ host: 'partner.example' })).body);
+  const count = (name: string): number => answers.filter((body) => body.includes(`${name}\n`)).length;
+  expect([count('one'), count('two'), count('three')]).toEqual([6, 2, 0]);
+  expect((await traffic.ask({ host: 'partner.example', path: '/west' })).body).toContain('three\n');
 });
 
 describe('shares', () => {
