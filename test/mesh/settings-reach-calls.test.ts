@@ -168,11 +168,11 @@ describe('retries are made', () => {
     );
     const [late] = traffic.instances.payments!;
     late!.answer = () => undefined;
-    for (let at = 0; at < 2; at++) expect((await traffic.ask()).status).toBe(200);
-    expect(seenBy(traffic.instances.payments)).toEqual([1, 2]);
-    late!.seen.length = 0;
-    while (late!.seen.length === 0) await traffic.ask({ method: 'POST', body: '' });
-    expect((await traffic.web.recorded(3)).at(-1)).toMatchObject({ method: 'POST', status: 504 });
+    while (late!.seen.length < 2) expect((await traffic.ask()).status).toBe(200);
+    // What may have been done is not done again.
+    let status = 200;
+    while (late!.seen.length < 3) ({ status } = await traffic.ask({ method: 'POST', body: '' }));
+    expect(status).toBe(504);
   });
 
   test('at any endpoint where it need not be another one', async () => {
