@@ -23,6 +23,7 @@ function oneMatch(match: HttpMatch, trustDomain: string): string {
     ...(match.path ? [pathWords(match.path)] : []),
     ...(match.methods ? [match.methods.join(' or ')] : []),
     ...Object.entries(match.headers ?? {}).map(([name, text]) => `header ${name}${wordsOfText(text)}`),
+    ...Object.entries(match.withoutHeaders ?? {}).map(([name, text]) => `without header ${name}${wordsOfText(text)}`),
     ...Object.entries(match.query ?? {}).map(([name, text]) => `query ${name}${wordsOfText(text)}`),
     ...sourceWords(match, trustDomain),
   ];

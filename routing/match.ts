@@ -11,7 +11,7 @@ export interface Condition {
 }
 
 /** All but the path, the cheapest first. */
-export function compileConditions({ methods, headers, query, from, ports }: HttpMatch): Condition[] {
+export function compileConditions({ methods, headers, withoutHeaders, query, from, ports }: HttpMatch): Condition[] {
   const conditions: Condition[] = [];
   if (methods) {
     const [only] = methods;
@@ -29,6 +29,13 @@ export function compileConditions({ methods, headers, query, from, ports }: Http
     conditions.push({
       what: () => `header ${name}${wordsOfText(match)}`,
       isMet: test ? ({ fields }) => hasField(fields, name, test) : ({ fields }) => !hasField(fields, name, anyText),
+    });
+  }
+  for (const [name, match] of Object.entries(withoutHeaders ?? {})) {
+    const test = compileText(match) ?? anyText;
+    conditions.push({
+      what: () => `without header ${name}${wordsOfText(match)}`,
+      isMet: ({ fields }) => !hasField(fields, name, test),
     });
   }
   for (const [name, match] of Object.entries(query ?? {})) {

@@ -56,6 +56,9 @@ const httpMatch = s.object({
     }),
   ),
   headers: s.optional(s.record(textMatch, { maxProperties: 32, description: 'by lower-case name; all must match' })),
+  withoutHeaders: s.optional(
+    s.record(textMatch, { maxProperties: 32, description: 'by lower-case name; no value of any of them may match' }),
+  ),
   query: s.optional(s.record(textMatch, { maxProperties: 32, description: 'by parameter, decoded; all must match' })),
   from: s.optional(sources),
   ports: s.optional(ports),

@@ -183,7 +183,7 @@ function redacted(snapshot: Snapshot | undefined): Snapshot | undefined {
   return { ...snapshot, ...routes, policy: { ...snapshot.policy, rules } };
 }
 
-const namesWithin = new Set(['headers', 'query', 'set', 'add']);
+const namesWithin = new Set(['headers', 'withoutHeaders', 'query', 'set', 'add']);
 
 /** Routes may match on a secret, and set one: whatever stands under such a name is hidden. */
 function hideIn(value: unknown, within: string): unknown {

@@ -14,6 +14,13 @@ export function checkMatch(match: HttpMatch, pointer: string, report: Report): v
     checkSeen(name, at, report);
     checkText(text, at, `header ${name}`, report);
   }
+  for (const [name, text] of Object.entries(match.withoutHeaders ?? {})) {
+    const at = pointerTo(`${pointer}/withoutHeaders`, name);
+    checkSeen(name, at, report);
+    checkText(text, at, `header ${name}`, report);
+    if (typeof text !== 'string' && text.present === false)
+      report(at, `without a header ${name} that is not there`, `write headers: { ${name}: { present: true } }`);
+  }
   for (const [name, text] of Object.entries(match.query ?? {})) {
     if (name === '') report(`${pointer}/query`, 'a query parameter has no name');
     checkText(text, pointerTo(`${pointer}/query`, name), `query parameter ${name}`, report);

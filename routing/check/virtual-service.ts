@@ -63,8 +63,8 @@ export function checkVirtualService(
 
 /** A request may have to be tried on each of them. */
 const mostExpressions = 256;
-function countExpressions(sum: number, { path, headers, query }: HttpMatch): number {
-  const texts = [...Object.values(headers ?? {}), ...Object.values(query ?? {})];
+function countExpressions(sum: number, { path, headers, withoutHeaders, query }: HttpMatch): number {
+  const texts = [headers, withoutHeaders, query].flatMap((all) => Object.values(all ?? {}));
   const written = texts.filter((text) => typeof text !== 'string' && text.regex !== undefined).length;
   return sum + written + (path?.regex === undefined ? 0 : 1);
 }

@@ -22,6 +22,7 @@ export function covers(wide: ReadMatch, narrow: ReadMatch): boolean {
     coversPath(wide, narrow) &&
     coversSources(a.from, b.from) &&
     coversTexts(a.headers, b.headers) &&
+    coversAbsent(a.withoutHeaders, b) &&
     coversTexts(a.query, b.query)
   );
 }
@@ -75,6 +76,17 @@ function coversTexts(wide: Texts, narrow: Texts): boolean {
   return Object.entries(wide ?? {}).every(([name, match]) => {
     const other = narrow && Object.hasOwn(narrow, name) ? narrow[name] : undefined;
     return other !== undefined && coversText(match, other);
+  });
+}
+
+/** What may not be there is not there: the same is said of it, or that the header is absent. */
+function coversAbsent(wide: Texts, { headers, withoutHeaders }: HttpMatch): boolean {
+  return Object.entries(wide ?? {}).every(([name, match]) => {
+    const [asked, refused] = [headers, withoutHeaders].map((all) =>
+      all && Object.hasOwn(all, name) ? all[name] : undefined,
+    );
+    if (asked !== undefined && compileText(asked) === undefined) return true;
+    return refused !== undefined && coversText(refused, match);
   });
 }
 

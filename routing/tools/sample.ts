@@ -2,6 +2,7 @@
 import { readSource } from '#policy';
 import type { HttpMatch, PathMatch, TextMatch } from '#wire';
 import type { Asked } from '../action.ts';
+import { compileText, hasField } from '../match-text.ts';
 
 /** `undefined` when an expression stands in the way. `from` in matches are SPIFFE IDs, prefixes and `*`. */
 export function sampleOf(match: HttpMatch, anybody: string): Asked | undefined {
@@ -9,6 +10,8 @@ export function sampleOf(match: HttpMatch, anybody: string): Asked | undefined {
   const fields = textsOf(match.headers);
   const query = textsOf(match.query);
   if (path === undefined || !fields || !query) return undefined;
+  for (const [name, text] of Object.entries(match.withoutHeaders ?? {}))
+    if (hasField(fields, name, compileText(text) ?? (() => true))) return undefined;
   const pairs: string[] = [];
   for (let at = 0; at < query.length; at += 2)
     pairs.push(`${encodeURIComponent(query[at]!)}=${encodeURIComponent(query[at + 1]!)}`);

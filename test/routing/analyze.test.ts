@@ -90,6 +90,16 @@ describe('PT003, PT004: what is never reached', () => {
       'from: ["spiffe://example.org/shop/**"], path: { prefix: /a }',
       ['from: [shop/cart], path: { prefix: /a/b }'],
     ],
+    [
+      'what may not be there before what has less of it',
+      'withoutHeaders: { x-a: { prefix: ab } }',
+      ['withoutHeaders: { x-a: { prefix: a } }', 'withoutHeaders: { x-a: { present: true } }, methods: [GET]'],
+    ],
+    [
+      'what may not be there before what is without it',
+      'withoutHeaders: { x-a: "1" }',
+      ['headers: { x-a: { present: false } }'],
+    ],
     ['a parameter that is there before its value', 'query: { q: { present: true } }', ['query: { q: "1" }']],
   ])('%s', (_, wide, narrow) => {
     for (const one of narrow) {
@@ -107,6 +117,8 @@ describe('PT003, PT004: what is never reached', () => {
     ['a header that only the first asks for', 'path: { prefix: /a }, headers: { x-a: b }', 'path: { prefix: /a }'],
     ['an expression that is not the same', 'path: { regex: "/a[a-z]*" }', 'path: { regex: "/a[a-c]*" }'],
     ['a slash at the end', 'path: { prefix: /a/ }', 'path: { prefix: /a }'],
+    ['what may not be there', 'withoutHeaders: { x-a: { prefix: a } }', 'withoutHeaders: { x-a: { prefix: ab } }'],
+    ['a header that has another value beside', 'withoutHeaders: { x-a: "1" }', 'headers: { x-a: "2" }'],
     ['an absent header', 'headers: { x-a: { present: true } }', 'headers: { x-a: { present: false } }'],
   ])('not %s', (_, wide, narrow) => {
     const http = `  - { match: [{ ${wide} }], route: [{ cluster: web }] }\n  - { match: [{ ${narrow} }], route: [{ cluster: web }] }`;

@@ -77,6 +77,7 @@ const match = some({
   path: some({ exact: path, prefix: path, template: pick('/a/{id}', '/a/**', '/**', '/{', '/a/*/b'), regex }),
   methods: listOf(pick('GET', 'POST')),
   headers: fc.dictionary(headerName, text, { maxKeys: 2 }),
+  withoutHeaders: fc.dictionary(headerName, text, { maxKeys: 1 }),
   query: fc.dictionary(pick('q', '', '__proto__', 'a b'), text, { maxKeys: 2 }),
   from: listOf(pick('web', '*', 'group:x', 'spiffe://example.org/a/**', 'a b')),
   ports: listOf(pick(80, 8080)),

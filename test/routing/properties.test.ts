@@ -37,6 +37,7 @@ const match: fc.Arbitrary<HttpMatch> = fc.record(
     path: pathMatch,
     methods: fc.uniqueArray(fc.constantFrom('GET', 'POST'), { minLength: 1 }),
     headers: fc.record({ 'x-a': fc.constantFrom('1', '2') }),
+    withoutHeaders: fc.record({ 'x-a': fc.constantFrom('1', '2', { present: true }) }),
     query: fc.record({ q: fc.constantFrom('1', '2') }),
   },
   { requiredKeys: [] },
@@ -70,6 +71,9 @@ function isMatched(one: HttpMatch, of: Asked): boolean {
     isPathMatched(one.path, of.path) &&
     (!one.methods || one.methods.includes(of.method)) &&
     (!one.headers || (header >= 0 && of.fields[header + 1] === one.headers['x-a'])) &&
+    (!one.withoutHeaders ||
+      header < 0 ||
+      (typeof one.withoutHeaders['x-a'] === 'string' && of.fields[header + 1] !== one.withoutHeaders['x-a'])) &&
     (!one.query || new URLSearchParams(of.query).getAll('q').includes(one.query.q as string))
   );
 }

@@ -187,6 +187,11 @@ describe('matches', () => {
     ['headers: { Host: x }', ['"Host" is no lower-case header name [write host]']],
     ['headers: { host: x }', ['header host is not among those that routes see [write it into hosts]']],
     ['headers: { x-a: { exact: a, prefix: b } }', ['header x-a: write one of exact, prefix, regex and present']],
+    ['withoutHeaders: { host: x }', ['header host is not among those that routes see [write it into hosts]']],
+    [
+      'withoutHeaders: { x-a: { present: false } }',
+      ['without a header x-a that is not there [write headers: { x-a: { present: true } }]'],
+    ],
     ['query: { a: {} }', ['query parameter a: write one of exact, prefix, regex and present']],
     [
       'from: ["group:a"]',
