@@ -30,6 +30,13 @@ export function checkCluster(
     if (Object.keys(labels).length === 0)
       report(`${pointerTo('/subsets', subset)}/labels`, `subset ${subset} names no label`);
   if (cluster.loadBalancing) checkBalancing(cluster.loadBalancing, report);
+  const hashOn = cluster.loadBalancing?.hashOn;
+  if (cluster.protocol === 'tcp' && hashOn && !('source' in hashOn))
+    report(
+      '/loadBalancing/hashOn',
+      `a connection of TCP has no ${Object.keys(hashOn)[0]}`,
+      'write source: identity or source: address',
+    );
   const { outlierDetection: outlier } = cluster;
   checkDuration(outlier?.interval, '/outlierDetection/interval', report);
   const base = checkDuration(outlier?.baseEjection, '/outlierDetection/baseEjection', report) ?? 30_000;

@@ -310,6 +310,11 @@ describe('clusters', () => {
       `${outside}loadBalancing: { hashOn: { source: identity } }`,
       ['least-request does not look at it [write ring-hash or maglev]'],
     ],
+    [
+      `${outside}protocol: tcp\nloadBalancing: { policy: maglev, hashOn: { cookie: session, ttl: 1h } }`,
+      ['a connection of TCP has no cookie [write source: identity or source: address]'],
+    ],
+    [`${outside}protocol: tcp\nloadBalancing: { policy: maglev, hashOn: { source: identity } }`, []],
     [`${outside}healthCheck: {}`, ['write one of http, grpc and tcp']],
     [`${outside}healthCheck: { tcp: {}, grpc: {} }`, ['write one of http, grpc and tcp']],
     [`${outside}subsets: { v2: { labels: { version: v2 } } }`, ['subset v2 has no endpoint: none has all its labels']],
