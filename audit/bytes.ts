@@ -6,8 +6,15 @@ const usualBytes = 128 * 1024;
 const none: Buffer = Buffer.alloc(0);
 
 export class Bytes {
-  #memory = Buffer.allocUnsafeSlow(usualBytes);
+  readonly #isShared: boolean;
+  #memory: Buffer;
   #length = 0;
+
+  /** `shared`: in memory that other threads may read, which must not begin anew before they have. */
+  constructor(sharing?: 'shared') {
+    this.#isShared = sharing === 'shared';
+    this.#memory = this.#allocate(usualBytes);
+  }
 
   get length(): number {
     return this.#length;
@@ -20,7 +27,7 @@ export class Bytes {
 
   /** Begins anew; room for what was unusually much is given back. */
   empty(): void {
-    if (this.#memory.length > 4 * usualBytes) this.#memory = Buffer.allocUnsafeSlow(usualBytes);
+    if (this.#memory.length > 4 * usualBytes) this.#memory = this.#allocate(usualBytes);
     this.#length = 0;
   }
 
@@ -44,8 +51,12 @@ export class Bytes {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#memory.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#memory.length * 2, needed));
+    const larger = this.#allocate(Math.max(this.#memory.length * 2, needed));
     larger.set(this.from(0));
     this.#memory = larger;
+  }
+
+  #allocate(bytes: number): Buffer {
+    return this.#isShared ? Buffer.from(new SharedArrayBuffer(bytes)) : Buffer.allocUnsafeSlow(bytes);
   }
 }

@@ -3,14 +3,12 @@
 import { type DecisionRecord, wireVersion } from '#wire';
 import { longestEntry } from './log-files.ts';
 
+/** A record before the log gave it a number. */
+export type NewRecord = Omit<DecisionRecord, 'v' | 'seq'> & { readonly v?: DecisionRecord['v'] };
+
 /** The line of a record, line feed included: at most `longestEntry` bytes and one, whatever the record holds. */
 export function encodeRecord(record: DecisionRecord): string {
-  return encodeFitted(fitRecord(record, record.seq));
-}
-
-/** The same for what `fitRecord` gave. */
-export function encodeFitted(record: DecisionRecord): string {
-  const line = JSON.stringify(record);
+  const line = JSON.stringify(fitRecord(record, record.seq));
   if (line.length * 3 <= longestEntry || Buffer.byteLength(line) <= longestEntry) return `${line}\n`;
   return `${JSON.stringify(fitRecord(record, record.seq, tightBounds))}\n`;
 }
@@ -37,11 +35,7 @@ export const tightBounds: Bounds = { longestPath: 1_024, mostRules: 8 };
  * that cannot be made harmless. A single record that the control plane had to refuse would hold up all that follow it.
  * Written out rather than sorted at run time, which costs three times as much.
  */
-export function fitRecord(
-  r: Omit<DecisionRecord, 'v' | 'seq'> & { readonly v?: DecisionRecord['v'] },
-  seq: number,
-  { longestPath, mostRules } = usualBounds,
-): DecisionRecord {
+export function fitRecord(r: NewRecord, seq: number, { longestPath, mostRules } = usualBounds): DecisionRecord {
   return {
     bytesIn: count(r.bytesIn),
     bytesOut: count(r.bytesOut),

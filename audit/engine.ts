@@ -125,7 +125,7 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
         throw thrown;
       }
     },
-    add: (batch) => worker?.postMessage({ ask: 'add', batch } satisfies Request, [batch.rests.buffer]),
+    add: (batch) => worker?.postMessage({ ask: 'add', batch } satisfies Request),
     commit: async () => (await ask('commit')).standing!,
     publish: async () => (worker ? (await ask('publish')).note : undefined),
     release: (through) => worker?.postMessage({ ask: 'release', through } satisfies Request),

@@ -2,7 +2,7 @@
 // their salts, on a line beside it. A value can be erased there at any time; the entry, its hash and every proof stay as they are.
 import { hash } from 'node:crypto';
 import type { DecisionRecord } from '#wire';
-import { fitRecord, tightBounds } from './canonical.ts';
+import { fitRecord, type NewRecord, tightBounds } from './canonical.ts';
 import { longestEntry } from './log-files.ts';
 import { newSalt, saltLength } from './salt.ts';
 
@@ -25,28 +25,35 @@ export interface Halves {
   readonly clear: string;
 }
 
-/** Splits what `fitRecord` gave; sets the record's `salts`. */
-export function splitRecord(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
-  const halves = cut(record, maskable);
+/** The halves of a record under this sequence, within the bounds of `fitRecord` and of an entry. `maskable` is in order. */
+export function splitRecord(record: NewRecord, seq: number, maskable: readonly MaskableField[]): Halves {
+  const halves = cut(fitRecord(record, seq), maskable);
   if (halves.rest.length * 3 + blindedBytes <= longestEntry) return halves;
   if (Buffer.byteLength(halves.rest) + blindedBytes <= longestEntry) return halves;
-  return cut(fitRecord(record, record.seq, tightBounds), maskable);
+  return cut(fitRecord(record, seq, tightBounds), maskable);
 }
 
-function cut(record: DecisionRecord, maskable: readonly MaskableField[]): Halves {
-  const salts: Record<string, string> = {};
-  const rest: Record<string, unknown> = { ...record, salts: undefined, index: undefined };
+/** Takes the maskable values out of a record that is nobody else's. */
+function cut(
+  record: { -readonly [K in MaskableField]?: string | undefined },
+  maskable: readonly MaskableField[],
+): Halves {
   let clear = '';
   for (const field of maskable) {
     const value = record[field];
     if (value === undefined) continue;
-    const salt = newSalt();
-    salts[field] = salt;
-    clear += `${clear === '' ? '' : ','}"${field}":["${salt}",${JSON.stringify(value)}]`;
-    rest[field] = undefined;
+    clear += `${clear === '' ? '' : ','}"${field}":["${newSalt()}",${JSON.stringify(value)}]`;
+    record[field] = undefined;
   }
-  (record as { salts?: DecisionRecord['salts'] }).salts = salts;
-  return { rest: JSON.stringify(rest), clear: `{${clear}}` };
+  return { rest: JSON.stringify(record), clear: `{${clear}}` };
+}
+
+/** The JSON of the record that these halves are, with its place in the log and what opens its commitments: as it is sent. */
+export function textOfHalves({ rest, clear }: Halves, index: number): string {
+  const values = Object.entries(JSON.parse(clear) as ClearValues);
+  const shown = values.map(([field, pair]) => `,"${field}":${JSON.stringify(pair![1])}`).join('');
+  const salts = values.map(([field, pair]) => `"${field}":"${pair![0]}"`).join();
+  return `${rest.slice(0, -1)}${shown},"index":${index},"salts":{${salts}}}`;
 }
 
 /** The members of `blinded`, which comes before every other key in canonical order. */

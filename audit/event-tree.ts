@@ -62,11 +62,8 @@ export function createEventTree({ sql, folder, origin, clock, log }: EventTreeOp
       const halves = rows.map(({ body }) => splitEvent(body));
       const rests = new Bytes();
       for (const { rest } of halves) rests.frame(rest);
-      writer.add({
-        rests: new Uint8Array(rests.from(0)),
-        clear: halves.map(({ clear }) => clear).join('\n'),
-        seqs: rows.map(({ seq }) => seq),
-      });
+      const clear = Buffer.from(halves.map((half) => `${half.clear}\n`).join(''));
+      writer.add({ rests: rests.from(0), clear, seqs: rows.map(({ seq }) => seq) });
       added = rows.at(-1)?.seq ?? added;
       writer.commit();
       if (rows.length < piece) break;

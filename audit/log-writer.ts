@@ -7,7 +7,7 @@ import { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere, realDisk } from './disk.ts';
 import { commitmentsOf } from './entry.ts';
 import { createGrowingBundle } from './growing-bundle.ts';
-import { listBundles, logFile, readIfThere, splitBundle } from './log-files.ts';
+import { listBundles, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
 import { type LogState, parseEntry, type Recovered, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
@@ -27,11 +27,11 @@ export interface LogSettings {
   readonly mayDrop: boolean;
 }
 
-/** Some records on their way into the log, in a form that is cheap to hand to another thread. */
+/** Some records on their way into the log, good until they are durable. */
 export interface Batch {
   /** The halves of each: what is not masked as a framed entry, the clear values on a line. */
-  readonly rests: Uint8Array<ArrayBuffer>;
-  readonly clear: string;
+  readonly rests: Buffer;
+  readonly clear: Buffer;
   readonly seqs: readonly number[];
 }
 
@@ -196,8 +196,8 @@ export function openLogWriter(
       return { durable: lastSeq, size, firstBundle, verifierKey, origin };
     },
     add({ rests, clear, seqs }) {
-      const bytes = Buffer.from(rests.buffer, rests.byteOffset, rests.length);
-      const lines = clear.split('\n');
+      const bytes = asBuffer(rests);
+      const lines = splitLines(asBuffer(clear));
       for (let [at, start] = [0, 2]; at < seqs.length; at++) {
         const end = start + bytes.readUInt16BE(start - 2);
         const last = bundles.at(-1)!;
@@ -256,6 +256,11 @@ function setAside(folder: string, epoch: number): string {
   for (const name of ['checkpoint', 'witnessed', 'tile', 'clear', 'growing', 'state.json'])
     moveIfThere(`${folder}/${name}`, `${aside}/${name}`);
   return aside;
+}
+
+/** What comes from another thread is no `Buffer` any more. */
+function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 function statIfThere(path: string) {

@@ -3,3 +3,4 @@ export type { MaskableField } from './entry.ts';
 export type { LogProver } from './prover.ts';
 export type { RecordLog, RecordLogOptions, RecordMode } from './record-log.ts';
 export { createRecordLog } from './record-log.ts';
+export type { RecordLine } from './record-queue.ts';

@@ -7,18 +7,18 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { DecisionRecord } from '#wire';
-import { Bytes } from './bytes.ts';
-import { fitRecord } from './canonical.ts';
+import type { NewRecord } from './canonical.ts';
 import type { Disk } from './disk.ts';
 import { createLocalEngine, createWorkerEngine, type EngineOptions } from './engine.ts';
-import { defaultMaskable, type MaskableField, splitRecord } from './entry.ts';
+import { defaultMaskable, type MaskableField } from './entry.ts';
 import { createEntryReader } from './entry-reader.ts';
 import { fail } from './errors.ts';
 import { logFile, readIfThere } from './log-files.ts';
 import { recoverLog } from './log-recovery.ts';
-import type { Batch, LogNotice } from './log-writer.ts';
+import type { LogNotice } from './log-writer.ts';
 import { createLosses } from './losses.ts';
 import { createLogProver, type LogProver } from './prover.ts';
+import { type RecordLine, RecordQueue } from './record-queue.ts';
 
 /** What happens when the disk cannot follow: `count` loses records and says how many; `block` has the data plane refuse traffic. */
 export type RecordMode = 'count' | 'block';
@@ -49,7 +49,7 @@ export interface RecordLogOptions {
 
 export interface RecordLog {
   /** Gives the record its sequence and queues it. */
-  append(record: Omit<DecisionRecord, 'v' | 'seq'>): void;
+  append(record: NewRecord): void;
   /** So many records are gone before they were appended: they get sequences, and a gap record says why they are missing. */
   lose(count: number, reason: 'AUDIT_QUEUE_FULL' | 'AUDIT_THREAD_ENDED'): void;
   /** The highest sequence given so far, 0 before the first. Rises over restarts and whatever the clock does. */
@@ -64,6 +64,8 @@ export interface RecordLog {
   refusal(): Error;
   /** Durable records with a sequence of at least `from`, in order; those no longer kept are left out. Empty only when there is none. */
   read(from: number, limit: number): Promise<DecisionRecord[]>;
+  /** The same, each as its JSON. */
+  lines(from: number, limit: number): Promise<readonly RecordLine[]>;
   /** Everything up to here is kept elsewhere: it is not read again, and goes first when room or age say so. */
   release(through: number): void;
   /** Checkpoints and proofs about them, for a witness. */
@@ -81,9 +83,6 @@ export interface RecordLog {
 }
 
 const batchMs = 50;
-/** Encoding this many holds the event loop for about a millisecond. */
-const batchRecords = 512;
-const recentRecords = 2_048;
 const publishMs = 1_000;
 const pruneMs = 60_000;
 const firstRetryMs = 100;
@@ -91,7 +90,6 @@ const longestRetryMs = 5_000;
 
 export function createRecordLog(options: RecordLogOptions): RecordLog {
   const { folder, clock, log, mode = 'count', maxQueued = 16_384, heartbeatMs = 300_000 } = options;
-  const maskable = [...(options.maskable ?? defaultMaskable)].sort();
   const recovered = recoverLog(folder);
   const losses = createLosses();
   const engineOptions: EngineOptions = {
@@ -109,11 +107,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     ? createLocalEngine({ ...engineOptions, clock, ...(options.disk ? { disk: options.disk } : {}) })
     : createWorkerEngine(engineOptions);
 
-  const queue: DecisionRecord[] = [];
-  /** How many of them the writer has. */
-  let sent = 0;
-  let nextIndex = 0;
-  let recent: DecisionRecord[] = [];
+  const queue = new RecordQueue(options.maskable ?? defaultMaskable);
   let { size, firstBundle, lastSeq: durable } = recovered;
   let lastSeq = Math.max(durable, recovered.state?.lastSeq ?? 0);
   let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
@@ -166,20 +160,23 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     }
   };
 
-  const take = (record: Omit<DecisionRecord, 'v' | 'seq'>): void => {
-    // Made to fit here, so that what is read from memory is what is on the disk.
-    queue.push(fitRecord(record, ++lastSeq));
-  };
-
   /** A record of the log itself. */
   const note = (what: Pick<DecisionRecord, 'kind' | 'reason'> & Partial<DecisionRecord>): void => {
     const time = new Date(clock.now()).toISOString();
     const id = `${what.kind}-${lastSeq + 1}-${author!.instance}`.slice(0, 64);
     const { instance, service } = author!;
-    take({
-      ...{ id, time, instance, service, hop: 'inbound', connection: '', bytesIn: 0, bytesOut: 0, ms: 0 },
-      ...{ decision: what.kind === 'gap' ? 'error' : 'allow', ...what },
-    });
+    const record = {
+      id,
+      time,
+      instance,
+      service,
+      hop: 'inbound',
+      connection: '',
+      bytesIn: 0,
+      bytesOut: 0,
+      ms: 0,
+    } as const;
+    queue.add({ ...record, decision: what.kind === 'gap' ? 'error' : 'allow', ...what }, ++lastSeq);
   };
 
   /** Gap records come after what they account for, and before whatever follows it. */
@@ -211,7 +208,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     try {
       if (!engine.isOpen) await start();
       declareLosses();
-      for (const end = queue.length; sent < end; ) handOver(end);
+      handOver();
       publish((await engine.commit()).durable);
       if (failing) log.info('decision records are written again', { folder, lost: losses.total });
       failing = undefined;
@@ -223,44 +220,25 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     }
   };
 
-  /** Gives the writer a batch of what it does not have. */
-  const handOver = (end: number): void => {
-    const part = queue.slice(sent, Math.min(end, sent + batchRecords));
-    engine.add(batchOf(part));
-    sent += part.length;
+  /** Gives the writer what it does not have. */
+  const handOver = (): void => {
+    for (const batch of queue.handOver()) engine.add(batch);
   };
 
   /** The writer begins with what is on the disk: records that it has already are not sent again. */
   const start = async (): Promise<void> => {
     const standing = await engine.open();
-    nextIndex = standing.size;
     publish(standing.durable);
-    sent = 0;
+    queue.begin(standing.size);
     engine.release(released);
   };
 
-  const rests = new Bytes();
-  const batchOf = (records: readonly DecisionRecord[]): Batch => {
-    rests.empty();
-    let clear = '';
-    for (const record of records) {
-      const halves = splitRecord(record, maskable);
-      rests.frame(halves.rest);
-      clear += `${halves.clear}\n`;
-      (record as { index?: number }).index = nextIndex++;
-    }
-    return { rests: new Uint8Array(rests.from(0)), clear, seqs: records.map(({ seq }) => seq) };
-  };
-
-  /** Takes what is durable out of the queue and tells who waits for it. */
+  /** Tells who waits for it what is durable. */
   const publish = (through: number): void => {
-    const left = queue.findIndex(({ seq }) => seq > through);
-    const written = queue.splice(0, left < 0 ? queue.length : left);
-    sent = Math.max(0, sent - written.length);
+    const { count, lastIndex } = queue.settle(through);
     durable = Math.max(durable, through);
-    if (written.length === 0) return;
-    size = Math.max(size, (written.at(-1)!.index ?? -1) + 1);
-    recent = recent.concat(written).slice(-recentRecords);
+    if (count === 0) return;
+    size = Math.max(size, lastIndex + 1);
     for (const listener of onAppend) listener();
     signSoon();
   };
@@ -281,6 +259,20 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     if (clock.monotonic() - lastPrune < pruneMs) return;
     lastPrune = clock.monotonic();
     engine.prune();
+  };
+
+  const lines = async (after: number, limit: number): Promise<readonly RecordLine[]> => {
+    const from = Math.max(after, released + 1);
+    const found: RecordLine[] = [];
+    const through = Math.min(durable, (queue.first ?? Number.POSITIVE_INFINITY) - 1);
+    while (found.length < limit) {
+      const next = (found.at(-1)?.seq ?? from - 1) + 1;
+      const part = next > through ? [] : reader.read({ from: next, through, limit: limit - found.length });
+      if (part.length === 0) break;
+      for (const record of part) found.push({ seq: record.seq, text: JSON.stringify(record) });
+    }
+    if (losses.pending > 0) wakeIn(batchMs);
+    return found.concat(queue.read(from, limit - found.length));
   };
 
   /** Once there was a record, silence is a sign: a heartbeat says that there was nothing to say. */
@@ -324,10 +316,10 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       }
       losses.reported = false;
       declareLosses();
-      take(record);
+      queue.add(record, ++lastSeq);
       if (failing) return;
       wakeIn(batchMs);
-      if (queue.length - sent >= batchRecords && engine.isOpen && !writing) handOver(queue.length);
+      if (queue.hasFullPart && engine.isOpen && !writing) handOver();
     },
     lose(count, reason) {
       if (closed || count === 0) return;
@@ -352,24 +344,11 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       return queue.length;
     },
     refusal: () => fail('AUDIT_BLOCKED', { folder, reason: failing ?? 'the queue is half full' }),
-    async read(after, limit) {
-      const from = Math.max(after, released + 1);
-      const oldest = recent[0]?.seq ?? Number.POSITIVE_INFINITY;
-      const records: DecisionRecord[] = [];
-      const through = Math.min(durable, oldest - 1);
-      while (records.length < limit) {
-        const next = (records.at(-1)?.seq ?? from - 1) + 1;
-        const part = next > through ? [] : reader.read({ from: next, through, limit: limit - records.length });
-        if (part.length === 0) break;
-        records.push(...part);
-      }
-      if (losses.pending > 0) wakeIn(batchMs);
-      const start = recent.findIndex((record) => record.seq >= from);
-      return start < 0 ? records : records.concat(recent.slice(start, start + limit - records.length));
-    },
+    read: async (from, limit) => (await lines(from, limit)).map(({ text }) => JSON.parse(text) as DecisionRecord),
+    lines,
     release(through) {
       markReleased(Math.min(through, durable));
-      recent = recent.filter((record) => record.seq > released);
+      queue.release(released);
     },
     prover: createLogProver(folder),
     onAppend: (listener) => void onAppend.push(listener),

@@ -2,6 +2,7 @@
 // come and keeps none. Codecs call it; it calls codecs. There is one such object for each exchange, and no stream object at all.
 import type { PosternError } from '#base/error';
 import { isIdempotent } from '#routing';
+import { nowhere } from './crowd.ts';
 import { fail } from './errors.ts';
 import { fieldsFromApp } from './headers.ts';
 import type { FieldList, RequestHead } from './request-head.ts';
@@ -96,6 +97,8 @@ export class Exchange {
   wasUntouched = false;
   /** Set by the hop while it runs: decides again and cuts when now denied. */
   recheck: (() => void) | undefined;
+  /** Among those that run. */
+  place = nowhere;
 
   /** The response's fields as the caller may see them. */
   responseFields: ExchangeOptions['responseFields'];
@@ -103,7 +106,8 @@ export class Exchange {
   bodyLimit: { readonly bytes: number; readonly fault: () => PosternError } | undefined;
   readonly #monotonic: () => number;
   #upstream: Upstream | undefined;
-  #settle: ((outcome: Sent | PosternError) => void) | undefined;
+  /** Of the sending that runs. */
+  #ends: { readonly resolve: (sent: Sent) => void; readonly reject: (fault: PosternError) => void } | undefined;
   #judge: ((head: ResponseHead) => boolean) | undefined;
   #requestEnded: boolean;
   #requestTrailers: FieldList = [];
@@ -176,13 +180,7 @@ export class Exchange {
       if (stopped) return reject(stopped);
       // A part of its body is gone already, as when a copy could not keep up.
       if (!this.canSendAgain) return reject(fail('DOWNSTREAM_CLOSED'));
-      this.#settle = (outcome) => {
-        this.#settle = undefined;
-        this.#upstream = undefined;
-        if ((outcome === 'again' || outcome === 'rejected') && !this.#requestEnded) this.downstream.pauseRequest();
-        if (typeof outcome === 'string') resolve(outcome);
-        else reject(outcome);
-      };
+      this.#ends = { resolve, reject };
       this.isFromOutside = false;
       this.#judge = judge;
       this.sentAt = this.#monotonic();
@@ -192,9 +190,20 @@ export class Exchange {
     });
   }
 
+  /** Ends the sending that runs, if there is one. */
+  #settle(outcome: Sent | PosternError): void {
+    const ends = this.#ends;
+    if (!ends) return;
+    this.#ends = undefined;
+    this.#upstream = undefined;
+    if ((outcome === 'again' || outcome === 'rejected') && !this.#requestEnded) this.downstream.pauseRequest();
+    if (typeof outcome === 'string') ends.resolve(outcome);
+    else ends.reject(outcome);
+  }
+
   /** Before an answer: this sending is of no use any more. Does nothing otherwise. */
   giveUp(): void {
-    if (this.hasAnswered || !this.#settle) return;
+    if (this.hasAnswered || !this.#ends) return;
     this.#upstream?.abort();
     this.#settle('rejected');
   }
@@ -237,14 +246,14 @@ export class Exchange {
 
   /** Ends it at once on both sides; what the caller has of the response stays incomplete. */
   cut(fault: PosternError): void {
-    if (this.isOver && !this.#settle) return;
+    if (this.isOver && !this.#ends) return;
     this.#fault = fault;
     this.#upstream?.abort();
     if (this.hasAnswered) {
       this.isOver = true;
       this.downstream.abort(true);
     }
-    this.#settle?.(fault);
+    this.#settle(fault);
   }
 
   /** Nothing more will be done with it: what is kept for it is given back, and copies that would wait for the rest of its body end. */
@@ -280,7 +289,7 @@ export class Exchange {
     if (this.mirrors) for (const mirror of this.mirrors) mirror.requestAbort(fault);
     this.#upstream?.abort();
     if (this.hasAnswered) this.downstream.abort(true);
-    this.#settle?.(fault);
+    this.#settle(fault);
   }
 
   downstreamReady(): void {
@@ -298,7 +307,7 @@ export class Exchange {
   responseHead(head: ResponseHead): void {
     if (this.#judge?.(head)) {
       this.#upstream?.abort();
-      return this.#settle?.('rejected');
+      return this.#settle('rejected');
     }
     this.status = head.status;
     this.#answer = head.fields;
@@ -328,7 +337,7 @@ export class Exchange {
 
   #done(): void {
     this.isOver = true;
-    this.#settle?.('done');
+    this.#settle('done');
   }
 
   get #mayResume(): boolean {
@@ -341,8 +350,8 @@ export class Exchange {
     if (this.hasAnswered) {
       this.isOver = true;
       this.downstream.abort(false);
-    } else if (untouched && this.#isRepeatable(untouched) && !this.isLastTry) return this.#settle?.('again');
-    this.#settle?.(fault);
+    } else if (untouched && this.#isRepeatable(untouched) && !this.isLastTry) return this.#settle('again');
+    this.#settle(fault);
   }
 }
 

@@ -2,6 +2,7 @@
 // One timer looks at all of them; each is registered before it is checked and leaves by itself when its socket is gone.
 import type { Clock } from '#base/clock';
 import type { Connection } from './connection.ts';
+import { Crowd } from './crowd.ts';
 import type { Exchange } from './exchange.ts';
 import { relieve } from './overload.ts';
 
@@ -16,7 +17,7 @@ export interface LiveConnections {
   /** Cuts every connection whose peer the test names. */
   cutPeers(isOut: (peer: { readonly id: string; readonly serial: string }) => boolean): number;
   /** Runs until the result is removed. */
-  readonly exchanges: Set<Exchange>;
+  readonly exchanges: Crowd<Exchange>;
   /** Lets every running exchange be decided again. */
   recheck(): void;
   close(): void;
@@ -38,7 +39,7 @@ export function createLive(o: {
     outbound: new Set(),
     upstream: new Set(),
   };
-  const exchanges = new Set<Exchange>();
+  const exchanges = new Crowd<Exchange>();
 
   const sweep = (): void => {
     const monotonic = o.clock.monotonic();
@@ -95,7 +96,7 @@ export function createLive(o: {
       return cut;
     },
     recheck() {
-      for (const exchange of [...exchanges]) exchange.recheck?.();
+      for (const exchange of exchanges) exchange.recheck?.();
     },
     close: () => cancel(),
   };

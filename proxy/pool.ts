@@ -69,8 +69,8 @@ const limitNames = { full: 'pool-pending', share: 'pool-share', time: 'pool-pend
 
 export function createPool(o: PoolOptions): AppPool {
   const idle: AppConnection[] = [];
-  /** For whom each busy connection works. */
-  const users = new Map<AppConnection, string | undefined>();
+  /** For whom each connection works, while it does. */
+  const work = new Map<AppConnection, { isBusy: boolean; caller: string | undefined }>();
   const places = createPlaces(o.connections);
   const waiting = createWaiting<AppConnection>({
     clock: o.clock,
@@ -89,7 +89,7 @@ export function createPool(o: PoolOptions): AppPool {
     places.take(caller);
     try {
       const upstream = await o.dial(pool);
-      users.set(upstream, caller);
+      work.set(upstream, { isBusy: true, caller });
       return upstream;
     } catch (thrown) {
       size--;
@@ -100,13 +100,16 @@ export function createPool(o: PoolOptions): AppPool {
   };
   const use = (upstream: AppConnection, caller: string | undefined): AppConnection => {
     places.take(caller);
-    users.set(upstream, caller);
+    const own = work.get(upstream)!;
+    own.isBusy = true;
+    own.caller = caller;
     return upstream;
   };
   const release = (upstream: AppConnection): void => {
-    if (!users.has(upstream)) return;
-    places.giveBack(users.get(upstream));
-    users.delete(upstream);
+    const own = work.get(upstream);
+    if (!own?.isBusy) return;
+    own.isBusy = false;
+    places.giveBack(own.caller);
   };
   const takeIdle = (): AppConnection | undefined => {
     for (let upstream = idle.pop(); upstream; upstream = idle.pop()) if (upstream.isIdle) return upstream;
@@ -150,6 +153,7 @@ export function createPool(o: PoolOptions): AppPool {
     gone(upstream) {
       size--;
       release(upstream);
+      work.delete(upstream);
       const at = idle.indexOf(upstream);
       if (at >= 0) idle.splice(at, 1);
       serveWaiting();

@@ -22,6 +22,9 @@ export function createShares(o: { readonly most: number }): Shares {
   };
 }
 
+/** Holders remembered that hold nothing. */
+const keptHolders = 64;
+
 /** A number of places that several take from, each at most as many as it leaves free. */
 export interface Places {
   /** Whether the holder may have one more; nobody in particular (`undefined`) only needs one to be free. */
@@ -33,21 +36,23 @@ export interface Places {
 
 /** One holder alone gets half of them; after two that take all they can, a quarter is there for whoever comes next. */
 export function createPlaces(count: number): Places {
-  const held = new Map<string | undefined, number>();
+  const held = new Map<string | undefined, { count: number }>();
   let free = count;
-  const heldBy = (holder: string | undefined): number => held.get(holder) ?? 0;
+  const heldBy = (holder: string | undefined): number => held.get(holder)?.count ?? 0;
   return {
     heldBy,
     has: (holder) => free > 0 && (holder === undefined || heldBy(holder) < free),
     take(holder) {
       free--;
-      held.set(holder, heldBy(holder) + 1);
+      const own = held.get(holder);
+      if (own) own.count++;
+      else held.set(holder, { count: 1 });
     },
     giveBack(holder) {
       free++;
-      const left = heldBy(holder) - 1;
-      if (left > 0) held.set(holder, left);
-      else held.delete(holder);
+      const own = held.get(holder)!;
+      // Who holds nothing will mostly be back at once; of many, only those who hold something are kept.
+      if (--own.count === 0 && held.size > keptHolders) held.delete(holder);
     },
   };
 }

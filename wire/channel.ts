@@ -5,10 +5,12 @@ import type { Clock } from '#base/clock';
 import { isPosternError, PosternError } from '#base/error';
 import { check, type Schema } from '#base/schema';
 import type { Identity, TrustBundle } from '#spiffe';
-import { type Connector, createConnector, explain } from './connector.ts';
+import { type Connector, createConnector, explain, JsonText } from './connector.ts';
 import { fail } from './errors.ts';
 import { readLines, withinSilence } from './lines.ts';
 import { errorReply } from './refusal.ts';
+
+export { JsonText };
 
 export interface ChannelOptions {
   /** An https origin, such as `https://127.0.0.1:8443`. */
@@ -32,6 +34,7 @@ export interface Channel {
   call<T = unknown>(o: {
     readonly method: Method;
     readonly path: string;
+    /** Sent as JSON, which a `JsonText` is already. */
     readonly body?: unknown;
     readonly headers?: Readonly<Record<string, string>>;
     /** What the reply must be, unknown keys refused. */

@@ -18,11 +18,21 @@ import {
 } from '#spiffe';
 import { fail } from './errors.ts';
 
+/** A body that is JSON already. */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 export interface Connector {
   /** Sends one request and resolves with the head of its reply; `signal` cuts both. */
   open(o: {
     readonly method: string;
     readonly path: string;
+    /** Sent as JSON. */
     readonly body?: unknown;
     readonly headers?: Readonly<Record<string, string>>;
     readonly signal: AbortSignal;
@@ -82,7 +92,8 @@ export function createConnector(options: ConnectorOptions): Connector {
     async open({ method, path, body, headers = {}, signal }) {
       if (closed) throw fail('CONTROL_UNREACHABLE', { url, reason: 'this channel is closed' });
       const { agent } = poolOfNow();
-      const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+      const payload =
+        body === undefined ? undefined : Buffer.from(body instanceof JsonText ? body.text : JSON.stringify(body));
       const described = {
         accept: 'application/json',
         ...(payload && { 'content-type': 'application/json', 'content-length': String(payload.length) }),

@@ -1,15 +1,15 @@
 // Decision records on their way to the control plane: read from the log in batches, released only when the receipt says that they are
 // kept there. Holds one batch in memory at most; sending again is safe (records are known by instance and sequence).
 
-import type { RecordLog } from '#audit/log';
+import type { RecordLine, RecordLog } from '#audit/log';
 import { createBackoff } from '#base/backoff';
 import type { Clock } from '#base/clock';
 import { isPosternError, messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import type { Metrics } from '#base/metrics';
 import { s } from '#base/schema';
-import { type DecisionRecord, type RecordBatch, wireVersion } from '#wire';
-import type { Channel } from '#wire/channel';
+import { wireVersion } from '#wire';
+import { type Channel, JsonText } from '#wire/channel';
 import { isRefusedIdentity } from './standing.ts';
 
 export interface Uploader {
@@ -18,7 +18,7 @@ export interface Uploader {
 }
 
 export interface UploaderOptions {
-  readonly records: Pick<RecordLog, 'read' | 'release' | 'onAppend' | 'lastSeq'>;
+  readonly records: Pick<RecordLog, 'lines' | 'release' | 'onAppend' | 'lastSeq'>;
   readonly channel: Channel;
   readonly clock: Clock;
   readonly random: () => number;
@@ -28,7 +28,7 @@ export interface UploaderOptions {
   readonly gatherMs?: number;
 }
 
-/** Bounds of one batch; the bytes are estimated, and far below what the server takes. */
+/** Bounds of one batch, far below what the server takes. */
 const mostRecords = 1_000;
 const mostBytes = 768 * 1024;
 const bannedRetryMs = 60_000;
@@ -60,15 +60,16 @@ export function startUploader(options: UploaderOptions): Uploader {
 
   /** Sends one batch; false when there was nothing to send. */
   const sendBatch = async (): Promise<boolean> => {
-    const batch = withinBytes(await records.read(through + 1, limit));
+    const batch = withinBytes(await records.lines(through + 1, limit));
     const last = batch.at(-1);
     if (!last) return false;
-    const body: RecordBatch = { version: wireVersion, records: batch };
+    // A `RecordBatch`.
+    const body = new JsonText(`{"version":${wireVersion},"records":[${batch.map(({ text }) => text).join()}]}`);
     const reply = await channel.call({ method: 'POST', path: '/v1/proxy/records', body, reply: receipt });
     // A receipt for less than was sent is believed; one for more is not.
     const kept = Math.min(reply.through, last.seq);
     if (kept <= through) throw new TypeError(`the receipt is for ${reply.through}, and ${last.seq} was sent`);
-    sent.value += batch.filter((record) => record.seq <= kept).length;
+    sent.value += batch.filter(({ seq }) => seq <= kept).length;
     through = kept;
     records.release(kept);
     limit = mostRecords;
@@ -123,18 +124,11 @@ export function startUploader(options: UploaderOptions): Uploader {
   };
 }
 
-function withinBytes(records: readonly DecisionRecord[]): readonly DecisionRecord[] {
+function withinBytes(lines: readonly RecordLine[]): readonly RecordLine[] {
   let bytes = 0;
-  const end = records.findIndex((record, index) => {
-    bytes += sizeOf(record);
+  const end = lines.findIndex(({ text }, index) => {
+    bytes += text.length;
     return index > 0 && bytes > mostBytes;
   });
-  return end < 0 ? records : records.slice(0, end);
-}
-
-/** About how long the record is as JSON, without making it. */
-function sizeOf(record: DecisionRecord): number {
-  const lists = (record.matched?.length ?? 0) + (record.shadow?.length ?? 0);
-  const texts = [record.path, record.host, record.peer, record.to, record.service, record.rule];
-  return texts.reduce((sum, text) => sum + (text?.length ?? 0), 500 + lists * 64);
+  return end < 0 ? lines : lines.slice(0, end);
 }

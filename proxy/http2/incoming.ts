@@ -296,7 +296,7 @@ export class Incoming implements FrameSink {
     link.outgoing.writeSettingsAck();
     const by = link.peer.window - window;
     if (by !== 0)
-      for (const stream of link.streams.values()) {
+      for (const stream of link.streams.all()) {
         stream.sendWindow += by;
         if (stream.sendWindow > largestWindow) overflow('a window is too large');
       }

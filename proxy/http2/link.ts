@@ -14,6 +14,7 @@ import { Outgoing } from './outgoing.ts';
 import type { PeerSettings } from './settings.ts';
 import { defaultWindow, initialSettings, largestWindow, settingsFrame } from './settings.ts';
 import type { LinkStream } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 
 export interface LinkOptions {
   readonly connection: Connection;
@@ -64,7 +65,7 @@ export class Link implements ConnectionHandler {
   readonly role: LinkRole;
   readonly peer: PeerSettings = initialSettings();
   readonly outgoing: Outgoing;
-  readonly streams = new Map<number, LinkStream>();
+  readonly streams = new StreamTable();
   readonly closedStreams = new ClosedStreams();
   /** Streams that were told to wait before they send more. */
   readonly waiting = new Set<LinkStream>();
@@ -256,14 +257,14 @@ export class Link implements ConnectionHandler {
     this.leave();
     if (code !== errorCode.none) this.role.onFault(failLink('HTTP2_GOAWAY', { number: code }), undefined);
     if (!this.isServer)
-      for (const stream of [...this.streams.values()]) if (stream.id > lastId) this.#lose(stream, undefined, true);
+      for (const stream of this.streams.all()) if (stream.id > lastId) this.#lose(stream, undefined, true);
     this.finishWhenIdle();
   }
 
   // The life of streams and of the connection.
 
   add(stream: LinkStream): void {
-    this.streams.set(stream.id, stream);
+    this.streams.add(stream);
     if (this.streams.size === 1) this.#wake();
   }
 
@@ -337,7 +338,7 @@ export class Link implements ConnectionHandler {
   }
 
   #loseAll(invalid?: string): void {
-    for (const stream of [...this.streams.values()]) this.#lose(stream, invalid, false);
+    for (const stream of this.streams.all()) this.#lose(stream, invalid, false);
   }
 
   #lose(stream: LinkStream, invalid: string | undefined, isUntouched: boolean): void {
@@ -366,7 +367,7 @@ export class Link implements ConnectionHandler {
     if (this.#alivePingAt > 0 && now - this.#alivePingAt > pingAckMs)
       return this.#giveUp('it answers no ping', 'http2-ping');
     if (this.#drainPingAt > 0 && now - this.#drainPingAt > drainPingMs) this.#lastGoaway();
-    for (const stream of [...this.streams.values()]) stream.tick(now);
+    for (const stream of this.streams.all()) stream.tick(now);
     if (this.isOver) return;
     if (this.streams.size > 0 || !this.isServer) {
       if (this.#alivePingAt === 0 && now - this.#readAt > pingMs) {

@@ -333,7 +333,7 @@ describe('windows', () => {
     expect([seen, ours.invalid.length, link.isCongested]).toEqual([['/'], 0, true]);
     // Only what is on its way already is still to be taken.
     raw.send(frame(types.reset, 0, 1, u32(8)));
-    await expect.poll(() => link.streams.has(1)).toBe(false);
+    await expect.poll(() => link.streams.get(1)).toBeUndefined();
     raw.socket.resume();
     await raw.frame(({ type, id }) => type === types.headers && id === 13);
     expect([seen, ours.invalid.length]).toEqual([['/', '/3', '/5', '/13'], 1]);
@@ -835,7 +835,7 @@ describe('P17: hostile servers', () => {
     running.catch(() => undefined);
     await raw.frame(({ type }) => type === types.headers);
     // Nobody reads the answer, so that a window can fill up.
-    for (const stream of call.upstream.link.streams.values())
+    for (const stream of call.upstream.link.streams.all())
       (stream as unknown as { pauseResponse(): void }).pauseResponse();
     raw.send(...frames);
     expect(await goaway(raw)).toBe(code);

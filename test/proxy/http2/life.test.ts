@@ -217,7 +217,7 @@ describe('a client and GOAWAY', () => {
     const [call, raw] = await rawServer();
     const running = ask(call.upstream);
     await raw.frame(({ type }) => type === types.headers);
-    for (const stream of call.upstream.link.streams.values()) {
+    for (const stream of call.upstream.link.streams.all()) {
       const held = stream as unknown as { pauseResponse(): void; resumeResponse(): void };
       held.pauseResponse();
       raw.send(frame(types.headers, 4, 1, block({ ':status': '200' })), frame(types.data, 1, 1, 'all of it'));

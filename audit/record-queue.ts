@@ -1,0 +1,184 @@
+// Records on their way to the disk, as bytes from the moment they are appended, and for a while after they are there. Holds no object for any of them:
+// records that live until they are durable outlive a collection of young garbage, and at ten thousand a second that cost more than writing them.
+import { Bytes } from './bytes.ts';
+import type { NewRecord } from './canonical.ts';
+import { type MaskableField, splitRecord, textOfHalves } from './entry.ts';
+import { splitBundle, splitLines } from './log-files.ts';
+import type { Batch } from './log-writer.ts';
+
+/** A record that is durable: its sequence, and its JSON as it is sent. */
+export interface RecordLine {
+  readonly seq: number;
+  readonly text: string;
+}
+
+/** Records that are handed to the writer together. */
+class Part {
+  /** Shared with the writer's thread, so that nothing is copied on the way. */
+  readonly rests = new Bytes('shared');
+  readonly clear = new Bytes('shared');
+  seqs: number[] = [];
+  /** Where the first one is in the log; unknown until the part was handed over, and nothing is added to it from then on. */
+  index: number | undefined;
+
+  get last(): number {
+    return this.seqs.at(-1) ?? 0;
+  }
+
+  add(record: NewRecord, seq: number, maskable: readonly MaskableField[]): void {
+    const { rest, clear } = splitRecord(record, seq, maskable);
+    this.rests.frame(rest);
+    this.clear.add(clear);
+    this.clear.add('\n');
+    this.seqs.push(seq);
+  }
+
+  /** What the writer gets: all but the records up to `durable`. */
+  batch(durable: number): Batch {
+    const { seqs } = this;
+    const batch = { rests: this.rests.from(0), clear: this.clear.from(0), seqs };
+    const first = seqs.findIndex((seq) => seq > durable);
+    if (first <= 0) return batch;
+    const from = splitBundle(batch.rests).entries[first]!.byteOffset - batch.rests.byteOffset - 2;
+    const lines = splitLines(batch.clear).slice(0, first);
+    const clearFrom = Buffer.byteLength(lines.join('\n')) + 1;
+    return { rests: this.rests.from(from), clear: this.clear.from(clearFrom), seqs: seqs.slice(first) };
+  }
+
+  /** Adds lines of what is in it, from one sequence to another. */
+  read(lines: RecordLine[], o: { from: number; through: number; limit: number }): void {
+    const rests = splitBundle(this.rests.from(0)).entries;
+    const clears = splitLines(this.clear.from(0));
+    for (const [at, seq] of this.seqs.entries()) {
+      if (seq < o.from) continue;
+      if (seq > o.through || lines.length >= o.limit) return;
+      const halves = { rest: rests[at]!.toString(), clear: clears[at]! };
+      lines.push({ seq, text: textOfHalves(halves, this.index! + at) });
+    }
+  }
+
+  empty(): void {
+    this.rests.empty();
+    this.clear.empty();
+    this.seqs = [];
+    this.index = undefined;
+  }
+}
+
+/** Encoding this many takes about a millisecond of whoever appends them. */
+const mostInPart = 512;
+/** Durable records stay readable from memory until there are so many, or so many parts of them. */
+const recentRecords = 2_048;
+const recentParts = 16;
+const spareParts = 4;
+
+export class RecordQueue {
+  readonly #maskable: readonly MaskableField[];
+  /** In order: durable ones, then those that the writer has, then those that it does not have. */
+  readonly #parts: Part[] = [];
+  readonly #spare: Part[] = [];
+  #durable = 0;
+  /** Where in the log the next record comes that is handed over. */
+  #end = 0;
+  /** Of records that are not durable. */
+  #waiting = 0;
+
+  constructor(maskable: readonly MaskableField[]) {
+    this.#maskable = [...maskable].sort();
+  }
+
+  /** Of records that are not durable. */
+  get length(): number {
+    return this.#waiting;
+  }
+
+  /** Whether a whole part waits to be handed over. */
+  get hasFullPart(): boolean {
+    const last = this.#parts.at(-1);
+    return last !== undefined && last.index === undefined && last.seqs.length >= mostInPart;
+  }
+
+  /** The first sequence that is in memory. */
+  get first(): number | undefined {
+    return this.#parts[0]?.seqs[0];
+  }
+
+  add(record: NewRecord, seq: number): void {
+    let part = this.#parts.at(-1);
+    if (!part || part.index !== undefined || part.seqs.length >= mostInPart) {
+      part = this.#spare.pop() ?? new Part();
+      this.#parts.push(part);
+    }
+    part.add(record, seq, this.#maskable);
+    this.#waiting++;
+  }
+
+  /** What the writer does not have; once it was taken, it counts as handed over. */
+  *handOver(): Generator<Batch> {
+    for (const part of this.#parts) {
+      if (part.index !== undefined) continue;
+      const batch = part.batch(this.#durable);
+      part.index = this.#end - (part.seqs.length - batch.seqs.length);
+      this.#end += batch.seqs.length;
+      yield batch;
+    }
+  }
+
+  /** The writer begins with a log of so many entries: of what is not durable it has nothing. */
+  begin(size: number): void {
+    this.#end = size;
+    for (const part of this.#parts) if (part.last > this.#durable) part.index = undefined;
+  }
+
+  /** Everything up to here is durable; how many records became so, and where in the log the last of them is. */
+  settle(through: number): { readonly count: number; readonly lastIndex: number } {
+    let [count, lastIndex] = [0, -1];
+    for (const { seqs, index, last } of this.#parts) {
+      if (last <= this.#durable || index === undefined) continue;
+      for (const [at, seq] of seqs.entries())
+        if (seq > this.#durable && seq <= through) {
+          count++;
+          lastIndex = index + at;
+        }
+    }
+    this.#durable = Math.max(this.#durable, through);
+    this.#waiting -= count;
+    this.#trim();
+    return { count, lastIndex };
+  }
+
+  /** Nothing up to here will be read again. */
+  release(through: number): void {
+    while (this.#isDurable(0) && this.#parts[0]!.last <= through) this.#drop();
+  }
+
+  /** Durable records from this sequence on, of those that are in memory. */
+  read(from: number, limit: number): RecordLine[] {
+    const lines: RecordLine[] = [];
+    for (const part of this.#parts) {
+      if (part.last < from) continue;
+      if (part.index === undefined || lines.length >= limit) break;
+      part.read(lines, { from, through: this.#durable, limit });
+    }
+    return lines;
+  }
+
+  #isDurable(at: number): boolean {
+    const part = this.#parts[at];
+    return part !== undefined && part.index !== undefined && part.last <= this.#durable;
+  }
+
+  #trim(): void {
+    let [parts, records] = [0, 0];
+    for (; this.#isDurable(parts); parts++) records += this.#parts[parts]!.seqs.length;
+    for (; parts > recentParts || records > recentRecords; parts--) records -= this.#drop();
+  }
+
+  #drop(): number {
+    const part = this.#parts.shift()!;
+    const { length } = part.seqs;
+    part.empty();
+    if (this.#spare.length < spareParts) this.#spare.push(part);
+    return length;
+  }
+}
