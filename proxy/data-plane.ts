@@ -18,7 +18,7 @@ import { type LinkProtocol, linkProtocols } from './dial.ts';
 import { createDns } from './discovery/dns.ts';
 import { cutAll, type Draining, drainAll, retireAll } from './drain.ts';
 import { fail } from './errors.ts';
-import { createIds, type RecordDraft } from './exchange-record.ts';
+import { createIds, createTimes, type RecordDraft } from './exchange-record.ts';
 import { createExternalTrust } from './external-trust.ts';
 import type { Failing } from './health/health-checks.ts';
 import { isBanned, Peer } from './identity.ts';
@@ -177,6 +177,7 @@ export function createDataPlane(o: DataPlaneOptions): DataPlane {
     random: o.random,
     places: createPlaces(limits.exchanges),
     nextId,
+    timeText: createTimes(),
     trace(fields, { isPublic = false }) {
       const tracing = view?.tracing;
       return tracing && tracer.begin(fields, { tracing, isFromOutside: isPublic, at: o.random() });

@@ -88,7 +88,7 @@ export function createNote(plane: Plane, hop: Hop): (fault: PosternError, connec
       kind: 'connection',
       instance: plane.instance,
       service,
-      at: plane.clock.now(),
+      time: plane.timeText(plane.clock.now()),
       connection: id,
       remote,
       to: hop === 'inbound' ? service : undefined,

@@ -64,6 +64,8 @@ export interface Plane {
   /** Who has how many exchanges in progress. */
   readonly places: Places;
   readonly nextId: () => string;
+  /** For records. */
+  readonly timeText: (at: number) => string;
   /** The place in a trace of a request with these fields; `undefined` when this mesh does not trace. */
   readonly trace: (fields: FieldList, heard: { readonly isPublic?: boolean }) => Trace | undefined;
   /** Another place right under that one: of a copy. */

@@ -264,7 +264,7 @@ function open(
     kind: 'exchange',
     instance: plane.instance,
     service: plane.identity()?.id.uri ?? '',
-    at: plane.clock.now(),
+    time: plane.timeText(plane.clock.now()),
     connection: connection.id,
     remote: address ?? connection.remote,
     peer: caller,

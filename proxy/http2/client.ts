@@ -104,7 +104,7 @@ export class Http2Upstream implements LinkRole {
     const { link } = this;
     link.time = Math.max(link.time, exchange.sentAt ?? this.#o.monotonic());
     const id = link.lastOwnId === 0 ? 1 : link.lastOwnId + 2;
-    const stream = new ClientStream(link, id, { ...this.#o, exchange, cancels: this.#cancels });
+    const stream = new ClientStream(link, id, { exchange, options: this.#o, cancels: this.#cancels });
     if (this.#streamsLeft === 0) {
       stream.isClosed = true;
       stream.onLost(undefined, true);
@@ -149,16 +149,12 @@ export class Http2Upstream implements LinkRole {
 
 interface ClientStreamOptions {
   readonly exchange: Exchange;
+  readonly options: Http2UpstreamOptions;
   readonly cancels: Budget;
-  readonly limits: Limits;
-  readonly responseMs: number;
-  readonly faultOf: (fault: UpstreamFault) => PosternError;
 }
 
 class ClientStream extends LinkStream implements Upstream {
-  readonly #limits: Limits;
-  readonly #responseMs: number;
-  readonly #faultOf: (fault: UpstreamFault) => PosternError;
+  readonly #o: Http2UpstreamOptions;
   readonly #head: RequestHead;
   readonly #cancels: Budget;
   /** Given up, and the other side not told yet: it keeps its place until then, and what comes is dropped. */
@@ -171,14 +167,12 @@ class ClientStream extends LinkStream implements Upstream {
   /** The tunnel that was asked for is there: each direction ends by itself. */
   #isTunnel = false;
 
-  constructor(link: Link, id: number, o: ClientStreamOptions) {
+  constructor(link: Link, id: number, { exchange, options, cancels }: ClientStreamOptions) {
     super(link, id);
-    this.#exchange = o.exchange;
-    this.#head = o.exchange.outgoing;
-    this.#cancels = o.cancels;
-    this.#limits = o.limits;
-    this.#responseMs = o.responseMs;
-    this.#faultOf = o.faultOf;
+    this.#exchange = exchange;
+    this.#head = exchange.outgoing;
+    this.#cancels = cancels;
+    this.#o = options;
     this.takesBody = false;
     this.isHeld = false;
   }
@@ -236,7 +230,7 @@ class ClientStream extends LinkStream implements Upstream {
     const isTunnel = this.#head.tunnel !== undefined && head.status >= 200 && head.status < 300;
     if (isTunnel) return this.#beginTunnel(head, block.isLast);
     if (head.status < 200) {
-      if (++this.#interim > this.#limits.interim) throw new Malformed('it has too many interim responses');
+      if (++this.#interim > this.#o.limits.interim) throw new Malformed('it has too many interim responses');
       return this.#exchange?.responseInform(head);
     }
     this.#hasHead = true;
@@ -251,7 +245,7 @@ class ClientStream extends LinkStream implements Upstream {
 
   #beginTunnel(head: ResponseHead, isLast: boolean): void {
     this.#hasHead = this.#isTunnel = this.takesBody = true;
-    this.idleMs = this.#limits.tunnelIdleMs;
+    this.idleMs = this.#o.limits.tunnelIdleMs;
     const status = this.#head.tunnel === 'websocket' ? 101 : head.status;
     this.#exchange?.responseHead({ ...head, status, length: unknownLength });
     if (isLast && !this.isClosed) this.receiveEnd([]);
@@ -304,13 +298,14 @@ class ClientStream extends LinkStream implements Upstream {
   }
 
   protected onOverdue(what: 'stalled' | 'idle'): void {
-    this.#timeOut(what === 'stalled' ? this.#limits.writeMs : this.idleMs);
+    this.#timeOut(what === 'stalled' ? this.#o.limits.writeMs : this.idleMs);
   }
 
   override tick(now: number): void {
     if (this.#isGivenUp && this.#cancels.take(now)) return this.reset(errorCode.cancel);
     super.tick(now);
-    if (!this.#hasHead && this.#sentAt > 0 && now - this.#sentAt > this.#responseMs) this.#timeOut(this.#responseMs);
+    if (!this.#hasHead && this.#sentAt > 0 && now - this.#sentAt > this.#o.responseMs)
+      this.#timeOut(this.#o.responseMs);
   }
 
   #timeOut(ms: number): void {
@@ -322,6 +317,6 @@ class ClientStream extends LinkStream implements Upstream {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.discard();
-    exchange?.responseFail(this.#faultOf(fault), untouched);
+    exchange?.responseFail(this.#o.faultOf(fault), untouched);
   }
 }
