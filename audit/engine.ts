@@ -11,15 +11,16 @@ export interface Engine {
   readonly isOpen: boolean;
   open(): Promise<Standing>;
   add(batch: Batch): void;
-  commit(): Promise<Standing>;
+  commit(o: { readonly mayWait: boolean }): Promise<Standing>;
   publish(): Promise<string | undefined>;
   release(through: number): void;
   prune(): void;
   close(): Promise<void>;
 }
 
+type Question = 'open' | 'commit' | 'commit-full' | 'publish' | 'prune' | 'close';
 export type Request =
-  | { readonly ask: 'open' | 'commit' | 'publish' | 'prune' | 'close'; readonly id: number }
+  | { readonly ask: Question; readonly id: number }
   | { readonly ask: 'add'; readonly batch: Batch }
   | { readonly ask: 'release'; readonly through: number };
 
@@ -51,8 +52,8 @@ export function createLocalEngine({
       return writer.standing;
     },
     add: (batch) => writer?.add(batch),
-    async commit() {
-      writer!.commit();
+    async commit(how) {
+      writer!.commit(how);
       return writer!.standing;
     },
     publish: async () => writer?.publish(),
@@ -102,7 +103,7 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
     );
     return started;
   };
-  const ask = (what: 'open' | 'commit' | 'publish' | 'prune' | 'close') =>
+  const ask = (what: Question) =>
     new Promise<{ standing?: Standing; note?: string | undefined }>((resolve, reject) => {
       if (!worker) return reject(new Error('the thread that writes decision records is not running'));
       const id = next++;
@@ -126,7 +127,7 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
       }
     },
     add: (batch) => worker?.postMessage({ ask: 'add', batch } satisfies Request),
-    commit: async () => (await ask('commit')).standing!,
+    commit: async ({ mayWait }) => (await ask(mayWait ? 'commit-full' : 'commit')).standing!,
     publish: async () => (worker ? (await ask('publish')).note : undefined),
     release: (through) => worker?.postMessage({ ask: 'release', through } satisfies Request),
     prune: () => void (worker && ask('prune').catch(() => undefined)),

@@ -53,8 +53,11 @@ export interface Standing {
 export interface LogWriter {
   readonly standing: Standing;
   add(batch: Batch): void;
-  /** Makes everything added durable. Throws when the disk does not take it; call again to go on where it failed. */
-  commit(): void;
+  /**
+   * Makes everything added durable. Throws when the disk does not take it; call again to go on where it failed. `mayWait`: behind a bundle that was
+   * filled, the beginning of the next one is left to the next commit, so that most bundles are synced once and not twice.
+   */
+  commit(o?: { readonly mayWait: boolean }): void;
   /** Signs and stores a checkpoint of what is durable; `undefined` when there is nothing new. */
   publish(): string | undefined;
   /** Everything up to this sequence is kept elsewhere. */
@@ -208,11 +211,11 @@ export function openLogWriter(
         start = end + 2;
       }
     },
-    commit() {
+    commit({ mayWait } = { mayWait: false }) {
       makeRoom();
       growing.inspect();
       keepLogKey(folder, key);
-      while (commitBundle());
+      while (commitBundle()) if (mayWait && !bundles[0]!.isFull) return;
     },
     publish() {
       const state: LogState = { version: 1, size: tree.size, lastSeq, epoch };

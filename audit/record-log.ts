@@ -188,14 +188,14 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const wakeIn = (ms: number): void => {
     cancelTimer ??= clock.after(ms, () => {
       cancelTimer = undefined;
-      void write();
+      void write({ mayWait: true });
     });
   };
 
-  const write = (): Promise<void> => {
+  const write = (how = { mayWait: false }): Promise<void> => {
     cancelTimer?.();
     cancelTimer = undefined;
-    writing ??= writeQueued().finally(() => {
+    writing ??= writeQueued(how).finally(() => {
       writing = undefined;
       if (closed) return;
       if (failing) wakeIn(retryMs);
@@ -204,12 +204,12 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     return writing;
   };
 
-  const writeQueued = async (): Promise<void> => {
+  const writeQueued = async (how: { readonly mayWait: boolean }): Promise<void> => {
     try {
       if (!engine.isOpen) await start();
       declareLosses();
       handOver();
-      publish((await engine.commit()).durable);
+      publish((await engine.commit(how)).durable);
       if (failing) log.info('decision records are written again', { folder, lost: losses.total });
       failing = undefined;
       retryMs = firstRetryMs;

@@ -23,6 +23,7 @@ port.on('message', (request: Request) => {
     if (request.ask === 'publish') return reply({ id, note: writer.publish() });
     if (request.ask === 'prune') writer.prune();
     if (request.ask === 'commit') writer.commit();
+    if (request.ask === 'commit-full') writer.commit({ mayWait: true });
     if (request.ask === 'close') writer.close();
     reply({ id, standing: writer.standing });
   } catch (thrown) {

@@ -12,6 +12,7 @@ const all: Readonly<Record<string, () => Promise<{ run: () => Promise<Bench> }>>
   observability: () => import('./observability.ts'),
   'large-snapshot': () => import('./large-snapshot.ts'),
   audit: () => import('./audit.ts'),
+  recording: () => import('./recording.ts'),
   startup: () => import('./startup.ts'),
   push: () => import('./push.ts'),
   scale: () => import('./scale.ts'),

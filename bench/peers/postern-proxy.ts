@@ -18,6 +18,8 @@ export interface Start {
   /** The next hop, or the application. */
   readonly to: number;
   readonly logFolder: string;
+  /** One rule that lets everything through, and nothing is recorded: what the rest costs. */
+  readonly isBare: boolean;
 }
 
 process.once('message', (start: Start) => void run(start));
@@ -47,7 +49,7 @@ async function run(start: Start): Promise<void> {
     metrics: createMetrics(),
     random: Math.random,
     drainMs: 0,
-    record: (record) => decisions.append(record),
+    record: start.isBare ? () => undefined : (record) => decisions.append(record),
     assertRecording() {
       if (!decisions.accepting) throw decisions.refusal();
     },
@@ -59,8 +61,12 @@ async function run(start: Start): Promise<void> {
 }
 
 /** 100 rules for the pair; the last one in the list is the one that lets the requests through. */
-function snapshotFor(identity: Identity, { bundle, to }: Start): Snapshot {
+function snapshotFor(identity: Identity, { bundle, to, isBare }: Start): Snapshot {
   const payments = 'spiffe://example.org/payments';
+  const open = {
+    ...{ policy: 'bench', id: 'all', effect: 'allow' as const },
+    ...{ from: ['spiffe://example.org/web'], to: [payments] },
+  };
   const rules = Array.from({ length: 100 }, (_, index) => ({
     policy: 'bench',
     id: `rule-${index}`,
@@ -76,7 +82,7 @@ function snapshotFor(identity: Identity, { bundle, to }: Start): Snapshot {
     service: identity.id.uri,
     bundle,
     bans: { ids: [], serials: [] },
-    policy: { revision: 1, rules, groups: {} },
+    policy: { revision: 1, rules: isBare ? [open] : rules, groups: {} },
     services: [
       {
         id: payments,

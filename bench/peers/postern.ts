@@ -22,7 +22,7 @@ export interface ClientFiles {
 }
 
 export interface PosternMesh {
-  start(side: Start['side'], to: number): Promise<PosternProxy>;
+  start(side: Start['side'], to: number, o?: { isBare?: boolean }): Promise<PosternProxy>;
   clientOf(service: string): ClientFiles;
   close(): void;
 }
@@ -34,7 +34,7 @@ export async function createPosternMesh(folder: string): Promise<PosternMesh> {
   const authority = await initAuthority({ home: join(folder, 'ca'), trustDomain: 'example.org', clock: systemClock });
   let count = 0;
   return {
-    async start(side, to) {
+    async start(side, to, { isBare = false } = {}) {
       const identity = issue(authority, side);
       const child = fork(file, [], { execArgv: process.env.BENCH_NODE_FLAGS?.split(' ') ?? [] });
       child.send({
@@ -44,6 +44,7 @@ export async function createPosternMesh(folder: string): Promise<PosternMesh> {
         bundle: formatBundle(authority.bundle()),
         to,
         logFolder: join(folder, `log-${side}-${count++}`),
+        isBare,
       } satisfies Start);
       return { ...measuredOf(child), port: await portOf(child) };
     },
