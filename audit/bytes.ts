@@ -2,7 +2,7 @@
 // before it, as a big-endian uint16.
 import { longestEntry } from './log-files.ts';
 
-const usualBytes = 128 * 1024;
+export const usualBytes = 128 * 1024;
 const none: Buffer = Buffer.alloc(0);
 
 export class Bytes {
@@ -10,7 +10,7 @@ export class Bytes {
   #memory: Buffer;
   #length = 0;
 
-  /** `shared`: in memory that other threads may read, which must not begin anew before they have. */
+  /** `shared`: in memory that other threads may read, which must not begin anew before they have. Such memory does not hasten its own collection. */
   constructor(sharing?: 'shared') {
     this.#isShared = sharing === 'shared';
     this.#memory = this.#allocate(usualBytes);

@@ -39,7 +39,7 @@ export interface RecordLogOptions {
   /** A heartbeat is recorded when nothing else was for so long, once there has been a record; five minutes by default. */
   readonly heartbeatMs?: number;
   readonly mode?: RecordMode;
-  /** Records waiting for the disk, 16 384 by default. */
+  /** Records waiting for the disk, 32 768 by default: about 25 MB. */
   readonly maxQueued?: number;
   /** Where the log is written: in a `worker` of its own by default, in `this-thread` for few records. */
   readonly writer?: 'worker' | 'this-thread';
@@ -89,7 +89,7 @@ const firstRetryMs = 100;
 const longestRetryMs = 5_000;
 
 export function createRecordLog(options: RecordLogOptions): RecordLog {
-  const { folder, clock, log, mode = 'count', maxQueued = 16_384, heartbeatMs = 300_000 } = options;
+  const { folder, clock, log, mode = 'count', maxQueued = 32_768, heartbeatMs = 300_000 } = options;
   const recovered = recoverLog(folder);
   const losses = createLosses();
   const engineOptions: EngineOptions = {

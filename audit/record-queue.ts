@@ -1,6 +1,6 @@
 // Records on their way to the disk, as bytes from the moment they are appended, and for a while after they are there. Holds no object for any of them:
 // records that live until they are durable outlive a collection of young garbage, and at ten thousand a second that cost more than writing them.
-import { Bytes } from './bytes.ts';
+import { Bytes, usualBytes } from './bytes.ts';
 import type { NewRecord } from './canonical.ts';
 import { type MaskableField, splitRecord, textOfHalves } from './entry.ts';
 import { splitBundle, splitLines } from './log-files.ts';
@@ -23,6 +23,11 @@ class Part {
 
   get last(): number {
     return this.seqs.at(-1) ?? 0;
+  }
+
+  /** Before its memory would have to grow, unless single records are very large. */
+  get isFull(): boolean {
+    return this.rests.length > mostBytes || this.clear.length > mostBytes || this.seqs.length >= mostInPart;
   }
 
   add(record: NewRecord, seq: number, maskable: readonly MaskableField[]): void {
@@ -65,12 +70,13 @@ class Part {
   }
 }
 
-/** Encoding this many takes about a millisecond of whoever appends them. */
 const mostInPart = 512;
+const mostBytes = usualBytes * 0.75;
 /** Durable records stay readable from memory until there are so many, or so many parts of them. */
 const recentRecords = 2_048;
 const recentParts = 16;
-const spareParts = 4;
+/** As many as wait when a disk holds everything up, so that what has come to stand for that is used again and not left to the collector. */
+const spareParts = 256;
 
 export class RecordQueue {
   readonly #maskable: readonly MaskableField[];
@@ -95,7 +101,7 @@ export class RecordQueue {
   /** Whether a whole part waits to be handed over. */
   get hasFullPart(): boolean {
     const last = this.#parts.at(-1);
-    return last !== undefined && last.index === undefined && last.seqs.length >= mostInPart;
+    return last !== undefined && last.index === undefined && last.isFull;
   }
 
   /** The first sequence that is in memory. */
@@ -105,7 +111,7 @@ export class RecordQueue {
 
   add(record: NewRecord, seq: number): void {
     let part = this.#parts.at(-1);
-    if (!part || part.index !== undefined || part.seqs.length >= mostInPart) {
+    if (!part || part.index !== undefined || part.isFull) {
       part = this.#spare.pop() ?? new Part();
       this.#parts.push(part);
     }
