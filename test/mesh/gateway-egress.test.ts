@@ -179,6 +179,8 @@ http: [{ rateLimit: { requests: 2, per: 1h }, maxBody: 1KiB, route: [{ cluster: 
   test('for TCP too', async () => {
     const server = await startRawApp((socket) => {
       socket.on('data', (bytes) => socket.write(`echo ${bytes.toString()}`));
+      // Otherwise its half stays open, and the gateway gives it all the time that a drain may take.
+      socket.on('end', () => socket.end());
     });
     await town.token('egress');
     await town.apply(`
