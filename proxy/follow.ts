@@ -66,7 +66,10 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
   if (heard.isPublic || !isHeldThere) holdLimits(running, { rateLimits, maxBody }, peerOf(heard));
   const { responseFields } = exchange;
   const { response } = target;
-  if (response) exchange.responseFields = (fields) => response.apply(responseFields(fields));
+  if (response) {
+    const edited = (fields: FieldList): FieldList => response.apply(responseFields(fields));
+    exchange.responseFields = edited;
+  }
   exchange.outgoing = isHostKept ? addressedTo(way.link, outgoing) : outgoing;
   const fields = toward(way, target, fieldsForPeer(outgoing.fields, running.trace));
   if (mirrors.length > 0 && exchange.head.tunnel === undefined)
@@ -187,11 +190,12 @@ function shapeAnswer({ exchange }: Running, { response, cors }: HttpAction): voi
   if (!response && !cors) return;
   const { responseFields, head } = exchange;
   const added = cors?.answer(head) ?? [];
-  exchange.responseFields = (fields) => {
+  const shapedFields = (fields: FieldList): FieldList => {
     const given = responseFields(fields);
     const shaped = response ? response.apply(given) : given;
     return added.length > 0 ? withoutCors(shaped, added) : shaped;
   };
+  exchange.responseFields = shapedFields;
 }
 
 /** The route's word on other origins counts, whatever the application says. */

@@ -25,8 +25,9 @@ export class Patience {
         this.#tell = undefined;
         run();
       };
+      const tell = (fault: PosternError): void => settle(() => reject(fault));
       if (this.fault) reject(this.fault);
-      else this.#tell = (fault) => settle(() => reject(fault));
+      else this.#tell = tell;
       work.then(
         (value) => (this.fault ? late(value) : settle(() => resolve(value))),
         (thrown: unknown) => settle(() => reject(thrown)),

@@ -22,10 +22,11 @@ export function readInto(socket: Socket, onBytes: (bytes: Buffer) => void): void
   handle.useUserBuffer(memory);
   inside[buffer] = memory;
   // Copied before anybody is called: another socket may be read while this one is dealt with.
-  inside[callback] = (size: number): boolean => {
+  const handOn = (size: number): boolean => {
     onBytes(Buffer.from(memory.subarray(0, size)));
     return true;
   };
+  inside[callback] = handOn;
   socket.resume();
 }
 

@@ -126,7 +126,9 @@ export function admit(
   noteDecision(record, verdict.decision);
   const { plane } = heard;
   const { recheck } = exchange;
-  exchange.recheck = () => {
+  // Has a name first, as whatever is set on an object here: a function written straight into a property is old for the collector at birth, and all
+  // that it sees, which is the whole exchange, would outlive every young collection with it.
+  const decideAgain = (): void => {
     recheck?.();
     const now = plane.view();
     if (!now || exchange.stopped) return;
@@ -139,6 +141,7 @@ export function admit(
     plane.metrics.denial(heard.hop, 'policy-changed');
     exchange.cut(deniedBy(heard, exchange, sent));
   };
+  exchange.recheck = decideAgain;
   return verdict;
 }
 
@@ -184,7 +187,7 @@ export function noteOutside(
   noteDecision(record, decision);
   const { plane } = heard;
   plane.metrics.outsidePolicy();
-  exchange.recheck = () => {
+  const decideAgain = (): void => {
     const now = plane.view();
     if (!now || exchange.stopped) return;
     if (cutIfBanned({ heard, exchange, record }, now) || isStill(now)) return;
@@ -193,6 +196,7 @@ export function noteOutside(
     plane.metrics.cut('policy-changed');
     exchange.cut(deniedBy(heard, exchange, exchange.head));
   };
+  exchange.recheck = decideAgain;
 }
 
 /** True when the caller is banned now: then the exchange is over. */

@@ -36,10 +36,11 @@ function giveCookie({ exchange, heard }: Running, { cookie, ttl = '0s' }: Sticky
   const attributes = [pair, 'Path=/', 'HttpOnly', 'SameSite=Lax'];
   if (seconds > 0) attributes.push(`Max-Age=${seconds}`);
   if (heard.isTls) attributes.push('Secure');
-  exchange.responseFields = (given) => {
+  const withCookie = (given: FieldList): FieldList => {
     const fields = responseFields(given);
     return setsCookie(fields, `${cookie}=`) ? fields : [...fields, 'set-cookie', attributes.join('; ')];
   };
+  exchange.responseFields = withCookie;
 }
 
 function setsCookie(fields: FieldList, beginning: string): boolean {

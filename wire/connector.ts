@@ -71,7 +71,7 @@ export function createConnector(options: ConnectorOptions): Connector {
     if (pool?.identity === identity && pool?.bundle === bundle) return pool;
     if (pool) retire(pool.agent);
     const agent = new Agent({ keepAlive: true, maxSockets: 8, maxFreeSockets: 2 });
-    agent.createConnection = (_, done) => {
+    const open: Agent['createConnection'] = (_, done) => {
       void connect({
         ...options,
         identity: () => identity,
@@ -84,6 +84,7 @@ export function createConnector(options: ConnectorOptions): Connector {
         .catch((error: Error) => done?.(error, undefined as never));
       return undefined;
     };
+    agent.createConnection = open;
     pool = { identity, bundle, agent };
     return pool;
   };

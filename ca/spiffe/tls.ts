@@ -64,7 +64,8 @@ export function tlsClientPolicy(o: {
  */
 export function connectTls(options: ConnectionOptions): TLSSocket {
   const socket = connect(options);
-  socket.getPeerCertificate = () => (socket.getPeerX509Certificate() ?? {}) as unknown as DetailedPeerCertificate;
+  const certificate = () => (socket.getPeerX509Certificate() ?? {}) as unknown as DetailedPeerCertificate;
+  socket.getPeerCertificate = certificate;
   return socket;
 }
 

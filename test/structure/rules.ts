@@ -186,6 +186,11 @@ export const rules: readonly Rule[] = [
     except: ['ca/spiffe/tls.ts'],
   }),
   {
+    name: 'a function has a name before it is a property',
+    why: 'V8 makes a function that is written straight into a property old at birth (it takes that for a method of a class), and all that it sees stays with it until the next collection of the whole heap: const f = () => …; o.p = f',
+    breaches: (sources) => sources.filter(isProduct).flatMap(functionsPutInPlace),
+  },
+  {
     name: 'verification is never switched off',
     why: 'rejectUnauthorized false accepts anybody; only raw hostile clients in test/ may, and the listener of the control plane, whose public routes take callers without a certificate and which verifies every other caller itself',
     breaches: (sources) =>
@@ -231,6 +236,14 @@ export const rules: readonly Rule[] = [
         .flatMap(({ path }) => (/(^|[/-])(utils?|helpers?|managers?|common|misc)[./-]/.test(path) ? [path] : [])),
   },
 ];
+
+/** `o.p = () => …`, `o[p] ??= async function …`, over lines too. */
+function functionsPutInPlace({ path, code }: Source): string[] {
+  const literal = /(async\s*)?(function\b|\w+\s*=>|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\s*(:[^=;]*)?=>)/;
+  const property = /(?<=[\w)\]!])(\s*\.\s*#?\w+|\[\s*[^[\]\s][^[\]]*\])\s*(\?\?|\|\||&&)?=\s*\(?/;
+  const pattern = new RegExp(property.source + literal.source, 'g');
+  return [...code.matchAll(pattern)].map(({ index }) => `${path}:${code.slice(0, index).split('\n').length}`);
+}
 
 /** Rings of imports that exist when files are loaded, each as `a -> b -> a`, the shortest way round. */
 function ringsIn(sources: readonly Source[]): string[] {

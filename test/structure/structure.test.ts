@@ -57,6 +57,9 @@ describe('each rule sees its breach', () => {
     'randomness is passed in': { 'proxy/a.ts': '// x\nconst wait = 5 * Math.random();\n' },
     'no code from text': { 'policy/a.ts': '// x\nconst run = new Function(text);\n' },
     'one file opens TLS connections': { 'proxy/a.ts': '// x\nsocket.getPeerCertificate();\n' },
+    'a function has a name before it is a property': {
+      'proxy/a.ts': '// x\nthis.#a ??= async ({ b = c() }: D) => b;\n',
+    },
     'verification is never switched off': { 'wire/a.ts': '// x\nconnect({ rejectUnauthorized: false });\n' },
     'every file opens with a comment': { 'wire/a.ts': 'export const a = 1;\n' },
     'short files': { 'wire/a.ts': `// x\n${'a();\n'.repeat(451)}` },
@@ -76,6 +79,11 @@ describe('each rule sees its breach', () => {
       "// process.env\nconst a = 'console.log'; /* Date.now() */\n",
     ],
     ['a default of Math.random is passed in', 'proxy/a.ts', '// x\nexport function f({ random = Math.random }) {}\n'],
+    [
+      'a function with a name, in a literal or in a class is young',
+      'proxy/a.ts',
+      '// x\nlet f: (b: B) => C[] = () => [];\na.b = f;\na.b = { c: () => d };\nclass E {\n  f = () => g;\n}\nif (a.b === c) d(() => e);\n',
+    ],
     ['a type of a library is gone at run time', 'proxy/a.ts', "// x\nimport type { Enforcer } from 'casbin';\n"],
   ])('%s', (_, path, text) => {
     const source = parseSource(path, text);
