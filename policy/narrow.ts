@@ -1,21 +1,10 @@
 // A caller's own, smaller index of a large set: only the rules that can match it at the service it calls, so that a decision stays in the
 // processor's cache. Made a little with each of its first decisions, within bounded memory; whoever has none yet uses the index of all.
 import type { Peer } from './peers.ts';
-import { anyPath, type ReadRule } from './rule.ts';
+import { anyPath } from './rule.ts';
+import type { Indexed, RuleIndex } from './rule-index.ts';
 import { readTemplate, type Template } from './template.ts';
 import { createNode, insert, type Node } from './trie.ts';
-
-/** What a program keeps of a rule: without the templates, which are most of it and are all in the index. */
-export type Indexed = Omit<ReadRule, 'templates' | 'methods' | 'from'>;
-
-export interface RuleIndex {
-  /** One trie for each destination text: an ID, a prefix or `*`. */
-  readonly destinations: Map<string, Node<Indexed>>;
-  /** Destinations of rules that ask about tokens. */
-  readonly asking: ReadonlySet<string>;
-  /** Rules by the number of a source that they name. */
-  readonly bySource: readonly (readonly Indexed[] | undefined)[];
-}
 
 /** The peer that every place of a narrow index holds for. */
 export const everyEntry: Peer = { tokens: [0], holds: new Set([0]) };

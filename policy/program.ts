@@ -2,13 +2,13 @@
 // It looks only at rules that an index says can match, never at all of them, and never loads Casbin, whose answers it gives.
 import type { PolicySet } from '#wire';
 import { type Circumstances, conditionsHold } from './condition.ts';
-import { fail } from './errors.ts';
 import { loadModels, unloadedModels, withModels } from './models.ts';
-import { createNarrow, everyEntry, type Indexed, type RuleIndex, smallSet } from './narrow.ts';
+import { createNarrow, everyEntry, smallSet } from './narrow.ts';
 import { createPeers, type Peer } from './peers.ts';
-import { anyPath, asksClaims, type ReadRule, readRulesInSteps } from './rule.ts';
+import { asksClaims, nameOf } from './rule.ts';
+import { type Indexed, indexRules } from './rule-index.ts';
 import { basesOf, isPeerId } from './source.ts';
-import { createNode, getOrAdd, insert, type Looking, look, type Node } from './trie.ts';
+import { type Looking, look, type Node } from './trie.ts';
 
 export interface Question extends Circumstances {
   /** SPIFFE URI of the verified caller. */
@@ -58,9 +58,6 @@ export interface ProgramOptions {
   /** Callers get an index of their own in sets of more rules than this. */
   readonly narrowAbove?: number;
 }
-
-/** The most places in the index that one set may take, so that a rule of a million combinations is refused, not swallowed. */
-export const mostEntries = 5_000_000;
 
 /** As many are looked through one by one. */
 const fewHits = 16;
@@ -129,13 +126,12 @@ function* buildInSteps(
   { onCandidate, narrowAbove = smallSet }: ProgramOptions,
 ): Generator<void, Program> {
   const { revision } = set;
-  const rules = yield* readRulesInSteps(set);
   const peers = createPeers(set);
-  const index = yield* indexRules(rules, peers.tokenOf);
+  const index = yield* indexRules(set, peers.tokenOf);
   const rootsOf = createRoots(index.destinations);
-  const narrowed = createNarrow({ index, isLarge: rules.length > narrowAbove });
+  const narrowed = createNarrow({ index, isLarge: set.rules.length > narrowAbove });
   // The decision of each rule that matched alone, made when first needed: most decisions are one of these.
-  const alone = new Array<Decision | undefined>(rules.length);
+  const alone = new Array<Decision | undefined>(set.rules.length);
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
   const failed: Decision = Object.freeze({ ...defaultDeny, reason: 'policy-error' });
   const tokenRefused: Decision = Object.freeze({ ...defaultDeny, reason: 'token-refused' });
@@ -148,7 +144,7 @@ function* buildInSteps(
   const visit = (rule: Indexed): void => {
     // A rule with two sources or templates that match comes twice.
     if (hits.length > fewHits ? many.has(rule) : hits.includes(rule)) return;
-    onCandidate?.(rule.name);
+    onCandidate?.(nameOf(rule.written));
     if (asked.token === 'refused' && !rule.shadow && asksClaims(rule)) isRefused = true;
     if (rule.ports && !(asked.port === undefined ? rule.deny : rule.ports.has(asked.port))) return;
     if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked)) return;
@@ -209,18 +205,21 @@ function isAmong(texts: ReadonlySet<string>, to: string): boolean {
   return texts.size > 0 && (texts.has('*') || texts.has(to) || basesOf(to).some((base) => texts.has(`${base}/**`)));
 }
 
+/** What the answer of rules that match depends on. */
+type Decisive = Pick<Indexed, 'index' | 'deny' | 'shadow' | 'written'>;
+
 /** The decision when these rules are all that match. */
-export function decideAmong(rules: readonly Indexed[], revision: number): Decision {
+export function decideAmong(rules: readonly Decisive[], revision: number): Decision {
   const sorted = [...rules].sort((a, b) => a.index - b.index);
   const enforced = sorted.filter((rule) => !rule.shadow);
   const winner = enforced.find((rule) => rule.deny) ?? enforced[0];
-  const matched = enforced.filter((rule) => rule !== winner).map((rule) => rule.name);
-  const shadow = sorted.filter((rule) => rule.shadow).map((rule) => rule.name);
+  const matched = enforced.filter((rule) => rule !== winner).map(({ written }) => nameOf(written));
+  const shadow = sorted.filter((rule) => rule.shadow).map(({ written }) => nameOf(written));
   return decisionOf(winner, matched, shadow, revision);
 }
 
 function decisionOf(
-  winner: Indexed | undefined,
+  winner: Decisive | undefined,
   matched: readonly string[],
   shadow: readonly string[],
   revision: number,
@@ -229,48 +228,7 @@ function decisionOf(
   const answer = winner.deny
     ? ({ effect: 'deny', reason: 'denied-by-rule' } as const)
     : ({ effect: 'allow', reason: 'allowed' } as const);
-  return { ...answer, rule: winner.name, matched, shadow, revision };
-}
-
-/** One trie for each destination text (an ID, a prefix or `*`), and the rules of each source. */
-function* indexRules(rules: readonly ReadRule[], tokenOf: (source: string) => number): Generator<void, RuleIndex> {
-  const destinations = new Map<string, Node<Indexed>>();
-  const bySource: Indexed[][] = [];
-  const asking = new Set<string>();
-  let work = 0;
-  yield* assertBounded(rules);
-  for (const rule of rules) {
-    const { templates = anyPath, methods, from, ...item } = rule;
-    const sources = [...new Set(from)].map(tokenOf);
-    for (const source of sources) {
-      const named = bySource[source];
-      if (named) named.push(item);
-      else bySource[source] = [item];
-    }
-    const to = new Set(item.to);
-    if (asksClaims(item)) for (const destination of to) asking.add(destination);
-    work += to.size * templates.length * (methods?.length ?? 1) * sources.length;
-    for (const destination of to) {
-      const root = getOrAdd(destinations, destination, createNode<Indexed>);
-      for (const { steps, rest } of templates) insert(root, { steps, rest, methods, sources, item });
-    }
-    if (work > 64) {
-      work = 0;
-      yield;
-    }
-  }
-  return { destinations, bySource, asking };
-}
-
-/** Before the first place is taken: what is refused must not have cost its memory. */
-function* assertBounded(rules: readonly ReadRule[]): Generator<void, void> {
-  let entries = 0;
-  for (const { index, name, to, from, methods, templates } of rules) {
-    if (index % 256 === 255) yield;
-    entries += new Set(to).size * (templates ?? anyPath).length * (methods?.length ?? 1) * new Set(from).size;
-    if (entries <= mostEntries) continue;
-    throw fail('POLICY_INVALID', { reason: `${name}: too many combinations; name a group instead of a list` });
-  }
+  return { ...answer, rule: nameOf(winner.written), matched, shadow, revision };
 }
 
 /** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */

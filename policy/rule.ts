@@ -6,6 +6,7 @@ import { fail } from './errors.ts';
 import { readTokenKey } from './jwks.ts';
 import { readResolved } from './source.ts';
 import { readTemplate, type Template } from './template.ts';
+import { getOrAdd } from './trie.ts';
 
 /** What a rule without paths is about. */
 export const anyPath: readonly Template[] = [{ steps: [], rest: true }];
@@ -33,91 +34,119 @@ export interface ReadOptions {
   readonly hasIssuer?: boolean;
 }
 
+/** Reads one rule of the set; throws `POLICY_INVALID` when it is not exactly enforceable. To be asked for each of them once. */
+export type RuleReader = (rule: PolicyRule, index: number) => ReadRule;
+
 /** Every rule of the set; throws `POLICY_INVALID` at the first that is not exactly enforceable. */
 export function readRules(set: PolicySet, options: ReadOptions = {}): ReadRule[] {
-  const reading = readRulesInSteps(set, options);
+  const opening = openRules(set, options);
   for (;;) {
-    const step = reading.next();
-    if (step.done) return step.value;
+    const step = opening.next();
+    if (step.done) return set.rules.map(step.value);
   }
 }
+
+/** policy/id, which no other rule of the set has. */
+export const nameOf = ({ policy, id }: Pick<PolicyRule, 'policy' | 'id'>): string => `${policy}/${id}`;
 
 /** Whether it can only be decided with the request's token, if there is one, verified. */
 export function asksClaims({ conditions }: Pick<ReadRule, 'conditions'>): boolean {
   return conditions?.some(({ kind }) => kind === 'claim') ?? false;
 }
 
-/** The same a few rules at a time, for whoever must not hold the event loop. */
-export function* readRulesInSteps(
+/** Checks what the rules stand on, in steps for whoever must not hold the event loop, and gives what reads them one by one. */
+export function* openRules(
   set: PolicySet,
   { hasIssuer = (set.issuers?.length ?? 0) > 0 }: ReadOptions = {},
-): Generator<void, ReadRule[]> {
+): Generator<void, RuleReader> {
   const groups = new Map(Object.entries(set.groups));
   let work = 0;
   for (const [name, members] of groups) {
     for (const member of members) {
-      if (++work % 1_024 === 0) yield;
+      if (++work % 256 === 0) yield;
       const source = readResolved(member);
       if (typeof source === 'string') refuse(`group ${name}`, `${member}: ${source}`);
       if (member.startsWith('group:')) refuse(`group ${name}`, `${member} is not resolved`);
     }
   }
   checkIssuers(set);
-  const seen = new Set<string>();
-  const known = new Map<string, string | undefined>();
-  const rules: ReadRule[] = [];
-  for (const [index, rule] of set.rules.entries()) {
-    if (index % 64 === 63) yield;
+  const isNew = createNames();
+  const known = new Map<string, string>();
+  return (rule, index) => {
     const read = readRule(rule, index, { groups, known });
-    if (seen.has(read.name)) refuse(read.name, 'there are two rules of this name');
+    if (!isNew(rule)) refuse(read.name, 'there are two rules of this name');
     if (!hasIssuer && asksClaims(read)) {
       refuse(read.name, 'conditions on JWT claims need a JwtIssuer, and there is none');
     }
-    seen.add(read.name);
-    rules.push(read);
-  }
-  return rules;
+    return read;
+  };
+}
+
+/** Whether no rule before had the name. Without a text of each: there would be a hundred thousand that nothing else needs. */
+function createNames(): (rule: PolicyRule) => boolean {
+  const names = new Map<string, Set<string>>();
+  return ({ policy, id }) => {
+    // a/b with c, and a with b/c, are one name.
+    const slash = policy.indexOf('/');
+    const [first, rest] = slash < 0 ? [policy, id] : [policy.slice(0, slash), `${policy.slice(slash + 1)}/${id}`];
+    const among = getOrAdd(names, first, () => new Set());
+    const before = among.size;
+    among.add(rest);
+    return among.size > before;
+  };
 }
 
 interface Reading {
   readonly groups: ReadonlyMap<string, readonly string[]>;
-  /** Faults of source texts that were read before: most sources come again and again. */
-  readonly known: Map<string, string | undefined>;
+  /** Faults of source texts that were read before, empty for none: most sources come again and again. */
+  readonly known: Map<string, string>;
 }
 
-function readRule(rule: PolicyRule, index: number, { groups, known }: Reading): ReadRule {
-  const name = `${rule.policy}/${rule.id}`;
-  if (rule.effect !== 'allow' && rule.effect !== 'deny') refuse(name, 'its effect is neither allow nor deny');
-  for (const [what, list] of Object.entries({ to: rule.to, from: rule.from })) {
-    if (!Array.isArray(list) || list.length === 0) refuse(name, `its ${what} is empty`);
-    for (const text of list) {
-      if (!known.has(text)) known.set(text, sourceFault(text, groups));
-      const fault = known.get(text);
-      if (fault) refuse(name, fault);
-    }
-  }
-  for (const list of [rule.methods, rule.paths, rule.ports, rule.when]) {
-    if (list !== undefined && (!Array.isArray(list) || list.length === 0)) refuse(name, 'it has an empty list');
-  }
+function readRule(rule: PolicyRule, index: number, reading: Reading): ReadRule {
+  const name = nameOf(rule);
+  const { effect, shadow, to, from, methods, paths, ports, when } = rule;
+  if (effect !== 'allow' && effect !== 'deny') refuse(name, 'its effect is neither allow nor deny');
+  checkSources(name, { what: 'to', list: to }, reading);
+  checkSources(name, { what: 'from', list: from }, reading);
+  if (isNoList(methods) || isNoList(paths) || isNoList(ports) || isNoList(when)) refuse(name, 'it has an empty list');
   return {
     index,
     name,
-    deny: rule.effect === 'deny',
-    shadow: rule.shadow === true,
-    to: rule.to.some(isGroup)
-      ? rule.to.flatMap((text) => (isGroup(text) ? groups.get(text.slice(6))! : [text]))
-      : rule.to,
-    from: rule.from,
-    methods: rule.methods,
-    templates: rule.paths?.map((path) => {
+    deny: effect === 'deny',
+    shadow: shadow === true,
+    to: resolveTo(rule, reading.groups),
+    from,
+    methods,
+    templates: paths?.map((path) => {
       const template = readTemplate(path);
       return typeof template === 'string' ? refuse(name, `${path}: ${template}`) : template;
     }),
-    ports: rule.ports && new Set(rule.ports),
-    conditions: rule.when && readConditions(name, rule.when),
+    ports: ports && new Set(ports),
+    conditions: when && readConditions(name, when),
     written: rule,
   };
 }
+
+/** The called services of a rule, groups resolved; of a rule that is not read yet, and may name a group that there is not, too. */
+export function resolveTo({ to }: PolicyRule, groups: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  if (!to.some(isGroup)) return to;
+  return to.flatMap((text) => (isGroup(text) ? (groups.get(text.slice(6)) ?? []) : [text]));
+}
+
+function checkSources(name: string, { what, list }: { what: string; list: readonly string[] }, reading: Reading): void {
+  if (!Array.isArray(list) || list.length === 0) refuse(name, `its ${what} is empty`);
+  for (const text of list) {
+    let fault = reading.known.get(text);
+    if (fault === undefined) {
+      fault = sourceFault(text, reading.groups) ?? '';
+      reading.known.set(text, fault);
+    }
+    if (fault !== '') refuse(name, fault);
+  }
+}
+
+const isNoList = (list: readonly unknown[] | undefined): boolean =>
+  list !== undefined && (!Array.isArray(list) || list.length === 0);
 
 const isGroup = (text: string): boolean => text.startsWith('group:');
 

@@ -17,17 +17,19 @@ export function readTemplate(text: string): Template | string {
   const rest = segments.at(-1) === '**';
   if (rest) segments.pop();
   const steps: Step[] = [];
-  const names = new Set<string>();
-  for (const [index, segment] of segments.entries()) {
-    const step = readStep(segment, index === segments.length - 1 && !rest);
+  for (const segment of segments) {
+    const step = readStep(segment, steps.length === segments.length - 1 && !rest);
     if (typeof step === 'string') return step;
-    if ('parameter' in step && step.parameter !== '*') {
-      if (names.has(step.parameter)) return `{${step.parameter}} is there twice`;
-      names.add(step.parameter);
+    if ('parameter' in step && step.parameter !== '*' && isAmong(steps, step.parameter)) {
+      return `{${step.parameter}} is there twice`;
     }
     steps.push(step);
   }
   return { steps, rest };
+}
+
+function isAmong(steps: readonly Step[], parameter: string): boolean {
+  return steps.some((step) => 'parameter' in step && step.parameter === parameter);
 }
 
 /** Why a path is not in the one form that requests have when policy sees them; `undefined` when it is. */

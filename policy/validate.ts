@@ -17,7 +17,7 @@ import { readCondition } from './condition.ts';
 import { findCycle } from './groups.ts';
 import { readTokenKey } from './jwks.ts';
 import { type Report, reporterTo, show, whereIs } from './problems.ts';
-import { mostEntries } from './program.ts';
+import { mostEntries } from './rule-index.ts';
 import { readSource } from './source.ts';
 import { readTemplate } from './template.ts';
 import { getOrAdd } from './trie.ts';
