@@ -68,7 +68,7 @@ const shown = ({ wallMs, cpuMs }: Held): string => `${wallMs.toFixed(1)} ms by t
 async function takeOne(path: string, round: number) {
   const line = lineOf(round + 1);
   const bytes = line.length;
-  const large = createLargeSnapshots(pace);
+  const large = createLargeSnapshots();
   const marks = [performance.now()];
   const { held } = await probed(async () => {
     const { event, problems } = await large.read(line);

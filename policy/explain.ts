@@ -99,7 +99,10 @@ function explainRules(set: PolicySet, question: Question): Explanation {
   if (isRefused) {
     return { decision: deniedAs(set, 'token-refused'), matched: found.map(refOf), nearest: [] };
   }
-  const decision = decideAmong(found, revision);
+  const decision = decideAmong(
+    found.map(({ index, deny, shadow, written: { policy, id } }) => ({ index, deny, shadow, policy, id })),
+    revision,
+  );
   const winner = found.find((rule) => rule.name === decision.rule);
   return {
     decision,
@@ -137,8 +140,7 @@ function missesOf(rule: ReadRule, question: Question, fromMatches: boolean): Mis
 
 function pathMatches(rule: ReadRule, path: string): boolean {
   const root = createNode<true>();
-  for (const { steps, rest } of rule.templates!)
-    insert(root, { steps, rest, methods: undefined, sources: [0], item: true });
+  for (const template of rule.templates!) insert(root, template, { methods: undefined, sources: [0], item: true });
   let matches = false;
   const visit = (): void => {
     matches = true;

@@ -1,10 +1,11 @@
 // A caller's own, smaller index of a large set: only the rules that can match it at the service it calls, so that a decision stays in the
 // processor's cache. Made a little with each of its first decisions, within bounded memory; whoever has none yet uses the index of all.
+import type { PolicyRule } from '#wire';
 import type { Peer } from './peers.ts';
 import { anyPath } from './rule.ts';
 import type { Indexed, RuleIndex } from './rule-index.ts';
 import { readTemplate, type Template } from './template.ts';
-import { createNode, insert, type Node } from './trie.ts';
+import { createNode, type Entry, insert, type Node } from './trie.ts';
 
 /** The peer that every place of a narrow index holds for. */
 export const everyEntry: Peer = { tokens: [0], holds: new Set([0]) };
@@ -25,8 +26,15 @@ interface Growing {
   at: number;
 }
 
+export interface NarrowOptions {
+  /** All of the set. */
+  readonly rules: readonly PolicyRule[];
+  readonly index: RuleIndex;
+  readonly isLarge: boolean;
+}
+
 /** Gives the narrow index, or `undefined` where there is none, or none yet. The answers are the same with and without. */
-export function createNarrow({ index, isLarge }: { readonly index: RuleIndex; readonly isLarge: boolean }) {
+export function createNarrow({ rules, index, isLarge }: NarrowOptions) {
   const kept = new WeakMap<Peer, Map<string, Growing | undefined>>();
   let left = isLarge ? mostKept : 0;
 
@@ -42,10 +50,17 @@ export function createNarrow({ index, isLarge }: { readonly index: RuleIndex; re
   function grow(growing: Growing, to: string): void {
     let work = perDecision;
     while (growing.tokens.length > 0 && work > 0) {
-      const rules = index.bySource[growing.tokens[0]!] ?? [];
-      for (; growing.at < rules.length && work > 0; work--) add(growing.root, rules[growing.at++]!, to);
-      if (growing.at >= rules.length) [growing.tokens, growing.at] = [growing.tokens.slice(1), 0];
+      const named = index.bySource[growing.tokens[0]!] ?? [];
+      for (; growing.at < named.length && work > 0; work--) add(growing.root, named[growing.at++]!, to);
+      if (growing.at >= named.length) [growing.tokens, growing.at] = [growing.tokens.slice(1), 0];
     }
+  }
+
+  function add(root: Node<Indexed>, item: Indexed, to: string): void {
+    if (!item.to.some((text) => text === to || text === '*' || (text.endsWith('/**') && covers(text, to)))) return;
+    const { paths, methods } = rules[item.index]!;
+    const entry: Entry<Indexed> = { methods, sources: everyEntry.tokens, item };
+    for (const template of paths ? paths.map(templateOf) : anyPath) insert(root, template, entry);
   }
 
   return (peer: Peer, to: string): Node<Indexed> | undefined => {
@@ -63,13 +78,6 @@ export function createNarrow({ index, isLarge }: { readonly index: RuleIndex; re
     if (own.tokens.length > 0) grow(own, to);
     return own.tokens.length > 0 ? undefined : own.root;
   };
-}
-
-function add(root: Node<Indexed>, item: Indexed, to: string): void {
-  if (!item.to.some((text) => text === to || text === '*' || (text.endsWith('/**') && covers(text, to)))) return;
-  const { paths, methods } = item.written;
-  for (const { steps, rest } of paths ? paths.map(templateOf) : anyPath)
-    insert(root, { steps, rest, methods, sources: everyEntry.tokens, item });
 }
 
 /** Whether the prefix holds the ID, by whole segments. */

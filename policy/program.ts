@@ -129,7 +129,7 @@ function* buildInSteps(
   const peers = createPeers(set);
   const index = yield* indexRules(set, peers.tokenOf);
   const rootsOf = createRoots(index.destinations);
-  const narrowed = createNarrow({ index, isLarge: set.rules.length > narrowAbove });
+  const narrowed = createNarrow({ rules: set.rules, index, isLarge: set.rules.length > narrowAbove });
   // The decision of each rule that matched alone, made when first needed: most decisions are one of these.
   const alone = new Array<Decision | undefined>(set.rules.length);
   const defaultDeny = Object.freeze(decisionOf(undefined, none, none, revision));
@@ -144,7 +144,7 @@ function* buildInSteps(
   const visit = (rule: Indexed): void => {
     // A rule with two sources or templates that match comes twice.
     if (hits.length > fewHits ? many.has(rule) : hits.includes(rule)) return;
-    onCandidate?.(nameOf(rule.written));
+    onCandidate?.(nameOf(rule));
     if (asked.token === 'refused' && !rule.shadow && asksClaims(rule)) isRefused = true;
     if (rule.ports && !(asked.port === undefined ? rule.deny : rule.ports.has(asked.port))) return;
     if (rule.conditions && !conditionsHold(rule.conditions, rule.deny, asked)) return;
@@ -206,15 +206,15 @@ function isAmong(texts: ReadonlySet<string>, to: string): boolean {
 }
 
 /** What the answer of rules that match depends on. */
-type Decisive = Pick<Indexed, 'index' | 'deny' | 'shadow' | 'written'>;
+type Decisive = Pick<Indexed, 'index' | 'deny' | 'shadow' | 'policy' | 'id'>;
 
 /** The decision when these rules are all that match. */
 export function decideAmong(rules: readonly Decisive[], revision: number): Decision {
   const sorted = [...rules].sort((a, b) => a.index - b.index);
   const enforced = sorted.filter((rule) => !rule.shadow);
   const winner = enforced.find((rule) => rule.deny) ?? enforced[0];
-  const matched = enforced.filter((rule) => rule !== winner).map(({ written }) => nameOf(written));
-  const shadow = sorted.filter((rule) => rule.shadow).map(({ written }) => nameOf(written));
+  const matched = enforced.filter((rule) => rule !== winner).map(nameOf);
+  const shadow = sorted.filter((rule) => rule.shadow).map(nameOf);
   return decisionOf(winner, matched, shadow, revision);
 }
 
@@ -228,7 +228,7 @@ function decisionOf(
   const answer = winner.deny
     ? ({ effect: 'deny', reason: 'denied-by-rule' } as const)
     : ({ effect: 'allow', reason: 'allowed' } as const);
-  return { ...answer, rule: nameOf(winner.written), matched, shadow, revision };
+  return { ...answer, rule: nameOf(winner), matched, shadow, revision };
 }
 
 /** The tries that rules for an ID can be in; `undefined` for what cannot be a service's ID. The last answers are kept, in bounded memory. */

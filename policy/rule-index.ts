@@ -1,12 +1,16 @@
 // Where the rules of a program are found again: one trie for each destination text, and the rules of each source. A rule is read and put into its places
-// in one go, so that hardly anything that was made on the way lives longer than it; a set with too many places is refused before it takes the first.
-import type { PolicyRule, PolicySet } from '#wire';
+// in one go, so that hardly anything that was made on the way lives longer than it, the rule itself neither.
+import type { PolicySet } from '#wire';
 import { fail } from './errors.ts';
-import { anyPath, asksClaims, nameOf, openRules, type ReadRule, resolveTo } from './rule.ts';
-import { createNode, getOrAdd, insert, type Node } from './trie.ts';
+import { anyPath, asksClaims, nameOf, openRules, type ReadRule } from './rule.ts';
+import { createNode, distinct, type Entry, getOrAdd, insert, type Node } from './trie.ts';
 
-/** What a program keeps of a rule: without the templates, which are most of it and are all in the index, and without what `written` says. */
-export type Indexed = Omit<ReadRule, 'name' | 'templates' | 'methods' | 'from'>;
+/** What a program keeps of a rule: no more than a decision needs, for the set may be text and each of its rules an object of a moment. */
+export interface Indexed extends Pick<ReadRule, 'index' | 'deny' | 'shadow' | 'to' | 'ports' | 'conditions'> {
+  /** With the policy's name it is the rule's: most rules are never named, and so have no text of their own for it. */
+  readonly id: string;
+  readonly policy: string;
+}
 
 export interface RuleIndex {
   /** One trie for each destination text: an ID, a prefix or `*`. */
@@ -23,29 +27,38 @@ export const mostEntries = 5_000_000;
 /** Places that are taken in one step: a quarter of a millisecond's work. */
 const perStep = 64;
 
-/** Throws `POLICY_INVALID` as `readRules`. */
+/** Throws `POLICY_INVALID` as `readRules`, and for too many places: before it takes those of the rule with which they are too many. */
 export function* indexRules(set: PolicySet, tokenOf: (source: string) => number): Generator<void, RuleIndex> {
-  yield* assertBounded(set);
   const readRule = yield* openRules(set);
   const destinations = new Map<string, Node<Indexed>>();
   const bySource: Indexed[][] = [];
   const asking = new Set<string>();
-  let work = 0;
-  for (const [index, rule] of set.rules.entries()) {
+  const shared = createShared();
+  let [index, entries, work] = [0, 0, 0];
+  for (const rule of set.rules) {
     const { deny, shadow, to, from, methods, templates = anyPath, ports, conditions } = readRule(rule, index);
-    const item: Indexed = { index, deny, shadow, to, ports, conditions, written: rule };
+    const { policy, id } = rule;
+    const item = { index, deny, shadow, to: shared.list(to), ports, conditions, id, policy: shared.text(policy) };
     const sources = distinct(from).map(tokenOf);
+    const reached = distinct(item.to);
+    const entry: Entry<Indexed> = { methods, sources, item };
+    const perTemplate = sources.length * (methods?.length ?? 1);
+    index++;
+    entries += reached.length * templates.length * perTemplate;
+    if (entries > mostEntries) {
+      const reason = `${nameOf(rule)}: too many combinations; name a group instead of a list`;
+      throw fail('POLICY_INVALID', { reason });
+    }
     for (const source of sources) {
       const named = bySource[source];
       if (named) named.push(item);
       else bySource[source] = [item];
     }
-    const perTemplate = (methods?.length ?? 1) * sources.length;
-    for (const destination of distinct(to)) {
+    for (const destination of reached) {
       if (asksClaims(item)) asking.add(destination);
       const root = getOrAdd(destinations, destination, createNode<Indexed>);
-      for (const { steps, rest } of templates) {
-        insert(root, { steps, rest, methods, sources, item });
+      for (const template of templates) {
+        insert(root, template, entry);
         work += perTemplate;
         if (work <= perStep) continue;
         work = 0;
@@ -56,26 +69,12 @@ export function* indexRules(set: PolicySet, tokenOf: (source: string) => number)
   return { destinations, bySource, asking };
 }
 
-/** Before the first place is taken, and of rules as they are written: what is refused must not have cost its memory. */
-function* assertBounded({ rules, groups }: PolicySet): Generator<void, void> {
-  const byName = new Map(Object.entries(groups));
-  let entries = 0;
-  for (const [index, rule] of rules.entries()) {
-    if (index % 256 === 255) yield;
-    entries += placesOf(rule, byName);
-    if (entries <= mostEntries) continue;
-    throw fail('POLICY_INVALID', { reason: `${nameOf(rule)}: too many combinations; name a group instead of a list` });
-  }
-}
-
-function placesOf(rule: PolicyRule, groups: ReadonlyMap<string, readonly string[]>): number {
-  const { to, from, paths = anyPath, methods = anyPath } = rule;
-  // What is no list is refused when it is read.
-  if (!Array.isArray(to) || !Array.isArray(from)) return 0;
-  return distinct(resolveTo(rule, groups)).length * distinct(from).length * paths.length * methods.length;
-}
-
-/** Each text once. Most lists have one alone. */
-function distinct(texts: readonly string[]): readonly string[] {
-  return texts.length === 1 ? texts : [...new Set(texts)];
+/** One text, and one list of it alone, for all rules that say the same: each comes with a rule of its own. */
+function createShared() {
+  const texts = new Map<string, string>();
+  const lists = new Map<string, readonly string[]>();
+  const text = (given: string): string => getOrAdd(texts, given, () => given);
+  const list = (given: readonly string[]): readonly string[] =>
+    given.length === 1 ? getOrAdd(lists, given[0]!, () => given) : given.map(text);
+  return { text, list };
 }

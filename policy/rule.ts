@@ -42,7 +42,7 @@ export function readRules(set: PolicySet, options: ReadOptions = {}): ReadRule[]
   const opening = openRules(set, options);
   for (;;) {
     const step = opening.next();
-    if (step.done) return set.rules.map(step.value);
+    if (step.done) return Array.from(set.rules, step.value);
   }
 }
 
@@ -114,7 +114,7 @@ function readRule(rule: PolicyRule, index: number, reading: Reading): ReadRule {
     name,
     deny: effect === 'deny',
     shadow: shadow === true,
-    to: resolveTo(rule, reading.groups),
+    to: to.some(isGroup) ? to.flatMap((text) => (isGroup(text) ? reading.groups.get(text.slice(6))! : [text])) : to,
     from,
     methods,
     templates: paths?.map((path) => {
@@ -125,12 +125,6 @@ function readRule(rule: PolicyRule, index: number, reading: Reading): ReadRule {
     conditions: when && readConditions(name, when),
     written: rule,
   };
-}
-
-/** The called services of a rule, groups resolved; of a rule that is not read yet, and may name a group that there is not, too. */
-export function resolveTo({ to }: PolicyRule, groups: ReadonlyMap<string, readonly string[]>): readonly string[] {
-  if (!to.some(isGroup)) return to;
-  return to.flatMap((text) => (isGroup(text) ? (groups.get(text.slice(6)) ?? []) : [text]));
 }
 
 function checkSources(name: string, { what, list }: { what: string; list: readonly string[] }, reading: Reading): void {

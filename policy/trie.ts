@@ -1,7 +1,7 @@
 // Where a rule is found again: path (by segment) -> method -> source. Looking something up visits only rules whose destination, path,
 // method and source all match; it never visits the others.
 import type { Peer } from './peers.ts';
-import type { Step } from './template.ts';
+import type { Template } from './template.ts';
 
 export interface Node<T> {
   next: Map<string, Node<T>> | undefined;
@@ -25,8 +25,6 @@ interface Place<T> {
   readonly source: number;
   readonly item: T;
   readonly more: Place<T> | undefined;
-  /** Of this and of what follows. */
-  readonly count: number;
 }
 
 interface Many<T> {
@@ -39,13 +37,14 @@ type Sources<T> = Map<number, T[]>;
 /** The longest list that is walked. */
 const mostFew = 6;
 
+/** An item and where it is to be found, at each of its templates. */
 export interface Entry<T> {
-  readonly steps: readonly Step[];
-  readonly rest: boolean;
   /** `undefined`: any method. */
   readonly methods: readonly string[] | undefined;
   readonly sources: readonly number[];
   readonly item: T;
+  /** The places of this item alone, made when first needed: one list for all ends of templates that hold nothing else. */
+  alone?: Place<T> | undefined;
 }
 
 export function createNode<T>(): Node<T> {
@@ -62,7 +61,7 @@ export function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 }
 
 /** Adds one template of one item. */
-export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }: Entry<T>): void {
+export function insert<T>(root: Node<T>, { steps, rest }: Template, entry: Entry<T>): void {
   let node = root;
   for (const step of steps) {
     if ('parameter' in step) {
@@ -74,8 +73,11 @@ export function insert<T>(root: Node<T>, { steps, rest, methods, sources, item }
     }
   }
   const end = rest ? 'rest' : 'here';
-  for (const method of methods ? new Set(methods) : [undefined]) {
-    for (const source of sources) put(node, end, { method, source, item });
+  const isFree = !node[end] && !node.many?.[end];
+  if (isFree && entry.alone) node[end] = entry.alone;
+  else {
+    putAll(node, end, entry);
+    if (isFree) entry.alone = node[end];
   }
 }
 
@@ -133,20 +135,39 @@ function inSources<T>(sources: Sources<T>, { peer, visit }: Looking<T>): void {
   }
 }
 
-function put<T>(node: Node<T>, end: 'here' | 'rest', what: Pick<Place<T>, 'method' | 'source' | 'item'>): void {
+function putAll<T>(node: Node<T>, end: 'here' | 'rest', { methods, sources, item }: Entry<T>): void {
+  for (const method of methods ? distinct(methods) : [undefined]) {
+    for (const source of sources) put(node, end, { method, source, item });
+  }
+}
+
+/** Each text once. Most lists have one alone. */
+export function distinct(texts: readonly string[]): readonly string[] {
+  return texts.length === 1 ? texts : [...new Set(texts)];
+}
+
+function put<T>(node: Node<T>, end: 'here' | 'rest', { method, source, item }: Omit<Place<T>, 'more'>): void {
   const few = node[end];
-  if (!node.many?.[end] && (few?.count ?? 0) < mostFew) {
-    node[end] = { ...what, more: few, count: (few?.count ?? 0) + 1 };
+  if (!node.many?.[end] && isShort(few)) {
+    node[end] = { method, source, item, more: few };
     return;
   }
   node.many ??= { here: undefined, rest: undefined };
   node.many[end] ??= { methods: new Map(), every: new Map() };
-  const { methods, every } = node.many[end];
-  const add = ({ method, source, item }: typeof what): void => {
-    const sources = method === undefined ? every : getOrAdd(methods, method, () => new Map());
-    getOrAdd(sources, source, () => []).push(item);
-  };
-  for (let place = few; place; place = place.more) add(place);
-  add(what);
+  const among = node.many[end];
+  for (let place = few; place; place = place.more) add(among, place);
+  add(among, { method, source, item });
   node[end] = undefined;
+}
+
+function add<T>({ methods, every }: Many<T>, { method, source, item }: Omit<Place<T>, 'more'>): void {
+  const sources = method === undefined ? every : getOrAdd(methods, method, () => new Map());
+  getOrAdd(sources, source, () => []).push(item);
+}
+
+/** Whether one more can be put before these. */
+function isShort(places: Place<unknown> | undefined): boolean {
+  let count = 0;
+  for (let place = places; place; place = place.more) count++;
+  return count < mostFew;
 }

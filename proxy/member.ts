@@ -184,10 +184,7 @@ async function create(config: MemberConfig, deps: MemberDeps, undo: AsyncDisposa
   undo.defer(() => taps.close());
 
   const configured = new AbortController();
-  const large = createLargeSnapshots({
-    monotonic: () => clock.monotonic(),
-    pause: () => new Promise((resolve) => setImmediate(resolve)),
-  });
+  const large = createLargeSnapshots();
   const snapshots = createSnapshots({
     service: id,
     folder,

@@ -1,9 +1,10 @@
 // Snapshots so large that reading one would hold the event loop, and so every request: read, checked and written by a thread of their own. The rules
-// are brought over a piece at a time, from memory that both threads see.
+// stay text, in memory that both threads see.
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Problem } from '#base/error';
 import type { PolicySet, Snapshot } from '#wire';
+import { type RulesText, rulesFrom } from '../rules-text.ts';
 import { fail } from './errors.ts';
 
 /** Above this many bytes an event is read by a thread: what is smaller takes a few milliseconds here, which is sooner than a thread begins. */
@@ -29,32 +30,22 @@ export type Task =
 export interface Answer {
   readonly event?: unknown;
   readonly problems?: readonly Problem[];
-  /** The policy's text, and where in it the rules are: begin and end of each piece. */
-  readonly policy?: { readonly text: SharedArrayBuffer; readonly places: readonly number[] };
+  /** The policy's text, and where in it the rules are. */
+  readonly policy?: RulesText;
   readonly failure?: string;
 }
 
-export interface Pace {
-  /** Milliseconds that never go back. */
-  readonly monotonic: () => number;
-  /** Lets others run: resolves in a later turn of the event loop. */
-  readonly pause: () => Promise<void>;
-}
-
-/** How long a turn may work, milliseconds. */
-const sliceMs = 4;
-
-export function createLargeSnapshots({ monotonic, pause }: Pace): LargeSnapshots {
+export function createLargeSnapshots(): LargeSnapshots {
   const texts = new WeakMap<PolicySet, SharedArrayBuffer>();
   return {
     async read(line) {
       const { event, problems, policy, failure } = await run({ ask: 'read', line }, [line.buffer]);
       if (failure !== undefined) throw fail('SIDECAR_SNAPSHOT_REFUSED', { revision: 0, reason: failure });
       if (!policy) return { event, ...(problems && { problems }) };
-      const set = (event as { snapshot: Snapshot }).snapshot.policy;
-      await fill(set.rules as PolicySet['rules'][number][], policy);
+      const read = event as { readonly snapshot: Snapshot };
+      const set: PolicySet = { ...read.snapshot.policy, rules: rulesFrom(policy) };
       texts.set(set, policy.text);
-      return { event, problems: [] };
+      return { event: { ...read, snapshot: { ...read.snapshot, policy: set } }, problems: [] };
     },
     write(path, { policy, ...others }) {
       const text = texts.get(policy);
@@ -65,19 +56,6 @@ export function createLargeSnapshots({ monotonic, pause }: Pace): LargeSnapshots
       });
     },
   };
-
-  async function fill(rules: PolicySet['rules'][number][], o: NonNullable<Answer['policy']>): Promise<void> {
-    const bytes = Buffer.from(o.text);
-    let turn = monotonic();
-    for (let at = 0; at < o.places.length; at += 2) {
-      if (monotonic() - turn >= sliceMs) {
-        await pause();
-        turn = monotonic();
-      }
-      const piece = bytes.toString('utf8', o.places[at], o.places[at + 1]);
-      rules.push(...(JSON.parse(`[${piece}]`) as PolicySet['rules']));
-    }
-  }
 }
 
 function run(task: Task, transferList: ArrayBuffer[] = []): Promise<Answer> {

@@ -171,7 +171,7 @@ const secretHeader = /auth|cookie|token|secret|key|password|session/i;
 
 function redacted(snapshot: Snapshot | undefined): Snapshot | undefined {
   if (!snapshot) return undefined;
-  const rules = snapshot.policy.rules.map((rule) =>
+  const rules = Array.from(snapshot.policy.rules, (rule) =>
     rule.when
       ? { ...rule, when: rule.when.map((one) => (secretHeader.test(one.key) ? { ...one, in: ['(hidden)'] } : one)) }
       : rule,

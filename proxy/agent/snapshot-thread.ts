@@ -3,11 +3,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '#base/error';
 import { check } from '#base/schema';
 import { type Snapshot, snapshotSchema } from '#wire';
+import type { RulesText } from '../rules-text.ts';
 import { writeSnapshotFile } from './disk.ts';
 import type { Answer, Task } from './large-snapshot.ts';
-
-/** Of rules that are brought over at once: about a third of a millisecond's work. */
-const pieceBytes = 32 * 1024;
 
 try {
   parentPort!.postMessage(answer(workerData as Task));
@@ -31,28 +29,19 @@ function read(line: Uint8Array): Answer {
   return { event: { ...event, snapshot: { ...others, policy: { ...rest, rules: [] } } }, policy: textOf(rest, rules) };
 }
 
-/** The policy as JSON, with the rules last, and where in it the pieces are. */
-function textOf(rest: object, rules: readonly object[]): NonNullable<Answer['policy']> {
-  const head = Buffer.from(`${JSON.stringify(rest).slice(0, -1)},"rules":[`);
-  const pieces: Buffer[] = [];
-  for (let piece = '', at = 0; at < rules.length; at++) {
-    piece += `${piece === '' ? '' : ','}${JSON.stringify(rules[at])}`;
-    if (piece.length < pieceBytes && at < rules.length - 1) continue;
-    pieces.push(Buffer.from(piece));
-    piece = '';
+/** The policy as JSON, with the rules last, and where in it each of them is. */
+function textOf(rest: object, rules: readonly object[]): RulesText {
+  const parts = [`${JSON.stringify(rest).slice(0, -1)},"rules":[`];
+  const places = new Int32Array(new SharedArrayBuffer(4 * (rules.length + 1)));
+  places[0] = Buffer.byteLength(parts[0]!);
+  for (const [at, rule] of rules.entries()) {
+    const part = JSON.stringify(rule);
+    places[at + 1] = places[at]! + Buffer.byteLength(part) + 1;
+    parts.push(at === 0 ? part : `,${part}`);
   }
-  const parts = [
-    head,
-    ...pieces.flatMap((piece, at) => (at === 0 ? [piece] : [Buffer.from(','), piece])),
-    Buffer.from(']}'),
-  ];
-  const text = new SharedArrayBuffer(parts.reduce((sum, { length }) => sum + length, 0));
-  const places: number[] = [];
-  let at = 0;
-  for (const part of parts) {
-    Buffer.from(text).set(part, at);
-    if (part.length > 1 && part !== head && part !== parts.at(-1)) places.push(at, at + part.length);
-    at += part.length;
-  }
+  parts.push(']}');
+  const whole = Buffer.from(parts.join(''));
+  const text = new SharedArrayBuffer(whole.length);
+  Buffer.from(text).set(whole);
   return { text, places };
 }

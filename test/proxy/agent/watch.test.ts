@@ -18,10 +18,7 @@ async function watching(clock: Clock = systemClock, silenceMs?: number) {
   const channel = createChannel({ url: control.url, identity: () => identity, bundle: () => ca.bundle, clock });
   const seen: unknown[] = [];
   let renewals = 0;
-  const large = createLargeSnapshots({
-    monotonic: () => clock.monotonic(),
-    pause: () => new Promise((resolve) => setImmediate(resolve)),
-  });
+  const large = createLargeSnapshots();
   const watch = startWatch({
     channel,
     clock,
