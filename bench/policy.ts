@@ -14,7 +14,7 @@ import {
   whoCan,
 } from '#policy/tools';
 import type { PolicySet } from '#wire';
-import { type Bench, type Figure, quantile } from './bench.ts';
+import { type Bench, type Figure, quantile, threadCpuMs } from './bench.ts';
 import { createCedar } from './cedar.ts';
 import { rulesOf, benchService as service, benchTo as to } from './rules.ts';
 
@@ -41,14 +41,17 @@ async function buildFigures(): Promise<Figure[]> {
   await nextTurn();
   delay.enable();
   const started = performance.now();
-  let [turnBegan, longestMs] = [process.threadCpuUsage(), 0];
+  let [turnBegan, longestMs] = [threadCpuMs(), 0];
+  const endTurn = (): void => {
+    longestMs = Math.max(longestMs, threadCpuMs() - turnBegan);
+  };
   const pause = async (): Promise<void> => {
-    const { user, system } = process.threadCpuUsage(turnBegan);
-    longestMs = Math.max(longestMs, (user + system) / 1_000);
+    endTurn();
     await nextTurn();
-    turnBegan = process.threadCpuUsage();
+    turnBegan = threadCpuMs();
   };
   const program = await buildProgram(set, { monotonic: () => performance.now(), pause });
+  endTurn();
   const buildMs = performance.now() - started;
   delay.disable();
   const heldMs = delay.max / 1e6;
@@ -76,9 +79,9 @@ async function buildFigures(): Promise<Figure[]> {
   return [
     {
       what: '100,000 rules: built in turns',
-      measured: `${buildMs.toFixed(0)} ms, event loop held ${heldMs.toFixed(0)} ms at most, by ${longestMs.toFixed(0)} ms of its own CPU`,
-      bar: 'at most 1 s and 20 ms',
-      holds: buildMs <= 1_000 && Math.min(heldMs, longestMs) <= 20,
+      measured: `${buildMs.toFixed(0)} ms, the longest turn ${longestMs.toFixed(1)} ms of CPU; by the wall the event loop was held ${heldMs.toFixed(0)} ms at most`,
+      bar: 'at most 1 s, and 20 ms of CPU',
+      holds: buildMs <= 1_000 && longestMs <= 20,
     },
     {
       what: '100,000 rules: a caller gets its own index',

@@ -108,7 +108,7 @@ export interface BuildPace {
 
 /** As `compileProgram`, with the models loaded, in turns of a few milliseconds: connections are served meanwhile by the program that is in force. */
 export async function buildProgram(set: PolicySet, pace: BuildPace): Promise<Program> {
-  const { monotonic, pause, sliceMs = 4, around = (rules) => rules, signal } = pace;
+  const { monotonic, pause, sliceMs = 3, around = (rules) => rules, signal } = pace;
   const building = buildInSteps(set, {});
   for (;;) {
     const end = monotonic() + sliceMs;
