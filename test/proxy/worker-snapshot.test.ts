@@ -1,6 +1,7 @@
 // What a thread hears of a snapshot is the snapshot, and what it had already are the same objects.
 import { expect, test } from 'vitest';
 import type { Snapshot } from '#wire';
+import { rulesFrom, textOf } from '../../proxy/rules-text.ts';
 import { hearSnapshot, tellSnapshot } from '../../proxy/worker-snapshot.ts';
 
 const service = (name: string) => ({ id: `spiffe://example.org/${name}`, hosts: [name], ports: [], endpoints: [] });
@@ -37,4 +38,20 @@ test('a thread that has none hears all of it, and another policy as a whole', ()
   expect(hearSnapshot(structuredClone(tellSnapshot(first, undefined)), undefined)).toEqual(first);
   const next = { ...first, policy: { ...first.policy, digest: 'another' } };
   expect(tellSnapshot(next, first).policy).toEqual(next.policy);
+});
+
+test('rules that are text are shared with a thread, never copied', () => {
+  const rule = { policy: 'p', id: 'r', effect: 'allow' as const, to: ['*'], from: ['*'] };
+  const bytes = Buffer.from(JSON.stringify(rule));
+  const text = new SharedArrayBuffer(bytes.length);
+  Buffer.from(text).set(bytes);
+  const places = new Int32Array(new SharedArrayBuffer(8));
+  places[1] = bytes.length + 1;
+  const snapshot = { ...first, policy: { ...first.policy, rules: rulesFrom({ text, places }) } };
+  const told = structuredClone(tellSnapshot(snapshot, undefined));
+  const heard = hearSnapshot(told, undefined);
+  expect([...heard.policy.rules]).toEqual([rule]);
+  Buffer.from(text).write('s', bytes.indexOf('"r"') + 1);
+  expect(heard.policy.rules[0]?.id).toBe('s');
+  expect(textOf(heard.policy.rules)?.text.byteLength).toBe(bytes.length);
 });
