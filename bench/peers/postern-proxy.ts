@@ -22,6 +22,9 @@ export interface Start {
   readonly isBare: boolean;
 }
 
+/** At its size limit before long, where a busy log always is: each new bundle takes over the files of an old one. */
+const maxBytes = 16 * 2 ** 20;
+
 process.once('message', (start: Start) => void run(start));
 
 async function run(start: Start): Promise<void> {
@@ -35,6 +38,7 @@ async function run(start: Start): Promise<void> {
     clock: systemClock,
     log: silentLog,
     origin: `bench.example/${start.side}`,
+    maxBytes,
   });
   // As if the control plane had taken them: the log keeps to its size.
   decisions.onAppend(() => decisions.release(decisions.lastSeq - decisions.queued));
