@@ -2,18 +2,22 @@
 // before it, as a big-endian uint16.
 import { longestEntry } from './log-files.ts';
 
-export const usualBytes = 128 * 1024;
+const usualBytes = 128 * 1024;
+/** Threads are told less often of larger pieces; what of them was never written to takes no memory. */
+export const sharedBytes = 4 * usualBytes;
 const none: Buffer = Buffer.alloc(0);
 
 export class Bytes {
   readonly #isShared: boolean;
+  readonly #usual: number;
   #memory: Buffer;
   #length = 0;
 
   /** `shared`: in memory that other threads may read, which must not begin anew before they have. Such memory does not hasten its own collection. */
   constructor(sharing?: 'shared') {
     this.#isShared = sharing === 'shared';
-    this.#memory = this.#allocate(usualBytes);
+    this.#usual = this.#isShared ? sharedBytes : usualBytes;
+    this.#memory = this.#allocate(this.#usual);
   }
 
   get length(): number {
@@ -27,7 +31,7 @@ export class Bytes {
 
   /** Begins anew; room for what was unusually much is given back. */
   empty(): void {
-    if (this.#memory.length > 4 * usualBytes) this.#memory = this.#allocate(usualBytes);
+    if (this.#memory.length > 4 * this.#usual) this.#memory = this.#allocate(this.#usual);
     this.#length = 0;
   }
 

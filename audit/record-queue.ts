@@ -1,6 +1,6 @@
 // Records on their way to the disk, as bytes from the moment they are appended, and for a while after they are there. Holds no object for any of them:
 // records that live until they are durable outlive a collection of young garbage, and at ten thousand a second that cost more than writing them.
-import { Bytes, usualBytes } from './bytes.ts';
+import { Bytes, sharedBytes } from './bytes.ts';
 import type { NewRecord } from './canonical.ts';
 import { type MaskableField, splitRecord, textOfHalves } from './entry.ts';
 import { splitBundle, splitLines } from './log-files.ts';
@@ -71,12 +71,12 @@ class Part {
 }
 
 const mostInPart = 512;
-const mostBytes = usualBytes * 0.75;
+const mostBytes = sharedBytes * 0.75;
 /** Durable records stay readable from memory until there are so many, or so many parts of them. */
 const recentRecords = 2_048;
 const recentParts = 16;
 /** As many as wait when a disk holds everything up, so that what has come to stand for that is used again and not left to the collector. */
-const spareParts = 256;
+const spareParts = 72;
 
 export class RecordQueue {
   readonly #maskable: readonly MaskableField[];
