@@ -114,10 +114,10 @@ export function answerWith(
   { status, fields, body }: { readonly status: number; readonly fields: FieldList; readonly body: string },
 ): void {
   const bytes = Buffer.from(body);
-  exchange.reply(
-    { status, reason: phraseOf(status), fields: exchange.responseFields(fields), length: bytes.length },
-    bytes,
-  );
+  // Whoever asks for a tunnel would take a 2xx for one (RFC 9110 section 9.3.6, RFC 8441 section 5), and there is none.
+  const said = exchange.head.tunnel !== undefined && status < 300 ? 404 : status;
+  const head = { status: said, reason: phraseOf(said), fields: exchange.responseFields(fields), length: bytes.length };
+  exchange.reply(head, bytes);
 }
 
 /** As gRPC clients would read the HTTP status, but finer (grpc/doc/http-grpc-status-mapping.md, statuscodes.md). */

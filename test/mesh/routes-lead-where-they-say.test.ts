@@ -1,5 +1,7 @@
 // Virtual services through real data planes, written as an operator would.
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { openRaw } from '../helpers/mesh.ts';
 import { open, startTraffic, type Traffic } from '../helpers/traffic.ts';
 
@@ -159,6 +161,34 @@ describe('what a route answers itself', () => {
       expect.stringContaining('x-tea: green'),
     ]);
     expect(traffic.instances.payments!.flatMap(({ app }) => app.accepts())).toEqual([0, 0]);
+  });
+
+  test('a direct response opens no tunnel, whatever its status would be taken for', async () => {
+    const traffic = await startTraffic(
+      routes(`- match: [{ path: { exact: /chat } }]
+  directResponse: { status: 200, body: "no chat" }`),
+      payments,
+    );
+    const { port } = traffic.web.addresses.outbound;
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    onTestFinished(() => session.destroy());
+    await once(session, 'remoteSettings');
+    const stream = session.request({
+      ...{
+        ':method': 'CONNECT',
+        ':protocol': 'websocket',
+        ':scheme': 'http',
+        ':authority': 'payments',
+        ':path': '/chat',
+      },
+    });
+    const [head] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+    expect(head[':status']).toBe(404);
+    const key = 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13';
+    const client = await openRaw(port);
+    client.send(`GET /chat HTTP/1.1\r\nhost: payments\r\nconnection: upgrade\r\nupgrade: websocket\r\n${key}\r\n\r\n`);
+    expect(await client.until(/no chat/)).toMatch(/^HTTP\/1\.1 404 /);
+    expect(await asked(traffic, { path: '/chat' })).toBe('no chat');
   });
 
   test('faults that somebody asked for: delays and aborts, in their share, and on record as such', async () => {
