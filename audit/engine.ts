@@ -3,6 +3,7 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '#base/clock';
+import { threadEnvironment } from '#base/threads';
 import type { Disk } from './disk.ts';
 import { type Batch, type LogNotice, type LogSettings, openLogWriter, type Standing } from './log-writer.ts';
 
@@ -85,6 +86,7 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
     const started = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: settings,
       execArgv: [],
+      env: threadEnvironment(),
       resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 128 },
     });
     started.on('message', (reply: Reply) => {

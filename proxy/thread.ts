@@ -7,6 +7,7 @@ import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
 import type { Log } from '#base/log';
 import { countedOnly, type Samples, sumOfSamples } from '#base/metrics';
+import { threadEnvironment } from '#base/threads';
 import type { Snapshot } from '#wire';
 import type { RecordDraft } from './exchange-record.ts';
 import type { Ports } from './ports.ts';
@@ -91,7 +92,7 @@ export function createThread(o: ThreadOptions): Thread {
     const shared = new SharedArrayBuffer(slot.count * 4);
     const start: WorkerStart = { ...o.begin(), shared };
     const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-    const options: WorkerOptions = { workerData: start, execArgv: [], env: environment() };
+    const options: WorkerOptions = { workerData: start, execArgv: [], env: threadEnvironment() };
     const worker = o.startThread?.(file, options) ?? new Worker(file, options);
     const own: Life = {
       worker,
@@ -249,11 +250,4 @@ export function createThread(o: ThreadOptions): Thread {
       await life?.worker.terminate();
     },
   };
-}
-
-/** Nothing of ours: there may be a token in it. Only where compiled code is: without it a thread takes 100 ms and 10 MB more to start. */
-function environment(): Record<string, string> {
-  const folder = process.getBuiltinModule('node:module').getCompileCacheDir?.();
-  const [, parent] = /^(.+)[\\/][^\\/]+$/.exec(folder ?? '') ?? [];
-  return parent === undefined ? {} : { NODE_COMPILE_CACHE: parent };
 }

@@ -3,6 +3,7 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Problem } from '#base/error';
+import { threadEnvironment } from '#base/threads';
 import type { PolicySet, Snapshot } from '#wire';
 import { type RulesText, rulesFrom } from '../rules-text.ts';
 import { fail } from './errors.ts';
@@ -61,7 +62,7 @@ export function createLargeSnapshots(): LargeSnapshots {
 function run(task: Task, transferList: ArrayBuffer[] = []): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const file = new URL(`./snapshot-thread${extname(import.meta.url)}`, import.meta.url);
-  const thread = new Worker(file, { workerData: task, transferList, execArgv: [] });
+  const thread = new Worker(file, { workerData: task, transferList, execArgv: [], env: threadEnvironment() });
   thread.once('message', resolve);
   thread.once('error', reject);
   thread.once('exit', () => reject(new Error('the thread that reads snapshots has ended')));
