@@ -64,7 +64,7 @@ export {
   tapRequest,
 } from './look.ts';
 export type { MeshEntry, MeshResource } from './mesh.ts';
-export type { ControlEvent, DecisionRecord, RecordBatch, RecordReceipt } from './record.ts';
+export type { ControlEvent, DecisionRecord, RecordReceipt } from './record.ts';
 export { decisionRecord, recordBatch } from './record.ts';
 export type {
   AssertionResource,

@@ -72,7 +72,6 @@ export const recordBatch = s.object({
   version: s.literal(wireVersion),
   records: s.array(decisionRecord, { minItems: 1, maxItems: 5_000 }),
 });
-export type RecordBatch = Static<typeof recordBatch>;
 /** The reply: every record up to this sequence is kept; the proxy may drop them. */
 export interface RecordReceipt {
   readonly through: number;

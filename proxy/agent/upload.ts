@@ -63,7 +63,7 @@ export function startUploader(options: UploaderOptions): Uploader {
     const batch = withinBytes(await records.lines(through + 1, limit));
     const last = batch.at(-1);
     if (!last) return false;
-    // A `RecordBatch`.
+    // A `recordBatch`.
     const body = new JsonText(`{"version":${wireVersion},"records":[${batch.map(({ text }) => text).join()}]}`);
     const reply = await channel.call({ method: 'POST', path: '/v1/proxy/records', body, reply: receipt });
     // A receipt for less than was sent is believed; one for more is not.
