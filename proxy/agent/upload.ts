@@ -10,7 +10,6 @@ import type { Metrics } from '#base/metrics';
 import { s } from '#base/schema';
 import { wireVersion } from '#wire';
 import { type Channel, JsonText } from '#wire/channel';
-import { isRefusedIdentity } from './standing.ts';
 
 export interface Uploader {
   /** Stops, after sending what is there; `signal` cuts that short. */
@@ -31,7 +30,6 @@ export interface UploaderOptions {
 /** Bounds of one batch, far below what the server takes. */
 const mostRecords = 1_000;
 const mostBytes = 768 * 1024;
-const bannedRetryMs = 60_000;
 const receipt = s.object({ through: s.integer({ minimum: 0 }) });
 
 export function startUploader(options: UploaderOptions): Uploader {
@@ -89,7 +87,7 @@ export function startUploader(options: UploaderOptions): Uploader {
       const fields = { reason: messageOf(thrown), after: through, lastSeq: records.lastSeq };
       if (!failing) log.warn('decision records could not be sent; they wait on disk', fields);
       failing = true;
-      if (!closed) wakeIn(isRefusedIdentity(thrown) ? bannedRetryMs : backoff.next());
+      if (!closed) wakeIn(backoff.next());
     }
   };
 

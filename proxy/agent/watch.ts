@@ -42,7 +42,7 @@ export interface WatchOptions {
 
 const firstRetryMs = 200;
 const longestRetryMs = 15_000;
-/** A banned identity asks again about this often: seldom, and soon enough after the ban is lifted. */
+/** A banned identity is let in again about as long after the ban is lifted as the ban has lasted, and never later than this. */
 const bannedRetryMs = 5_000;
 
 export function startWatch(options: WatchOptions): Watch {
@@ -122,8 +122,8 @@ export function startWatch(options: WatchOptions): Watch {
       }
       connected = false;
       if (closed || again) continue;
-      const waitMs = refused ? bannedRetryMs * (0.5 + random()) : backoff.next();
-      await pause(clock, waitMs, current.signal);
+      const waitMs = backoff.next();
+      await pause(clock, refused ? Math.min(waitMs, bannedRetryMs) : waitMs, current.signal);
     }
   };
   void run();

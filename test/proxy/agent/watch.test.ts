@@ -8,21 +8,21 @@ import { createLargeSnapshots } from '../../../proxy/agent/large-snapshot.ts';
 import { startWatch } from '../../../proxy/agent/watch.ts';
 import { createTestCa, reply, startFakeControl, until } from '../../helpers/fake-control.ts';
 
-async function watching(clock: Clock = systemClock, silenceMs?: number) {
+async function watching(clock: Clock = systemClock, silenceMs?: number, random = () => 0.1) {
   const ca = await createTestCa();
   const control = await startFakeControl({ ca, service: 'shop/payments' });
   const identity = await ca.issue({ service: 'shop/payments' });
   const metrics = createMetrics();
   const lines: { level: string; message: string }[] = [];
   const log = createLog({ level: 'info', write: (line) => void lines.push(JSON.parse(line)), now: Date.now });
-  const channel = createChannel({ url: control.url, identity: () => identity, bundle: () => ca.bundle, clock });
+  const channel = createChannel({ url: control.url, identity: () => identity, bundle: () => ca.bundle, clock: systemClock });
   const seen: unknown[] = [];
   let renewals = 0;
   const large = createLargeSnapshots();
   const watch = startWatch({
     channel,
     clock,
-    random: () => 0.1,
+    random,
     log,
     metrics,
     revision: () => seen.length,
@@ -110,15 +110,19 @@ test('reopen replaces the stream at once', async () => {
   await until(() => control.watchers.size === 1);
 });
 
-test('a banned identity does not knock often', async () => {
-  const { control, watch, opened } = await watching();
+test('a banned identity is back soon after a short ban, and knocks seldom during a long one', async () => {
+  const waits: number[] = [];
+  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(waits.push(ms) && 1, run) };
+  const { control, watch, opened } = await watching(clock, undefined, () => 0.9);
   await until(() => watch.connected);
   const error = { code: 'IDENTITY_BANNED', message: 'banned' };
   control.override.set('/v1/proxy/watch', (_, response) => reply(response, 403, { error }));
   for (const response of control.watchers) response.destroy();
-  await until(() => opened().length === 2);
-  await new Promise((resolve) => setTimeout(resolve, 400));
-  expect(opened()).toHaveLength(2);
+  await until(() => opened().length > 12);
+  control.override.delete('/v1/proxy/watch');
+  await until(() => watch.connected);
+  expect(waits.slice(0, 7)).toEqual([180, 360, 720, 1_440, 2_880, 5_000, 5_000]);
+  expect(Math.max(...waits)).toBe(5_000);
 });
 
 test('an event too large to be read here is read elsewhere, and what follows it is handed on after it', async () => {
