@@ -15,7 +15,12 @@ async function watching(clock: Clock = systemClock, silenceMs?: number, random =
   const metrics = createMetrics();
   const lines: { level: string; message: string }[] = [];
   const log = createLog({ level: 'info', write: (line) => void lines.push(JSON.parse(line)), now: Date.now });
-  const channel = createChannel({ url: control.url, identity: () => identity, bundle: () => ca.bundle, clock: systemClock });
+  const channel = createChannel({
+    url: control.url,
+    identity: () => identity,
+    bundle: () => ca.bundle,
+    clock: systemClock,
+  });
   const seen: unknown[] = [];
   let renewals = 0;
   const large = createLargeSnapshots();
