@@ -96,7 +96,7 @@ function serveOurs(socket: TLSSocket): void {
         head: canonicalHead(raw, parse),
         downstream,
         responseFields: (fields) => fields,
-        monotonic,
+        clock: { monotonic },
       });
       void exchange.relay((running) => {
         running.responseHead({ status: 200, reason: '', fields: [...answered, 'date', stamp()], length: body.length });
@@ -174,7 +174,7 @@ async function callOurs(): Promise<() => Promise<void>> {
       pauseRequest() {},
       resumeRequest() {},
     };
-    const exchange = new Exchange({ head, downstream, responseFields: (fields) => fields, monotonic });
+    const exchange = new Exchange({ head, downstream, responseFields: (fields) => fields, clock: { monotonic } });
     const start = async (): Promise<void> =>
       void (await exchange.relay((running) => upstream.start(running, head.fields)));
     if (upstream.room > 0) return start();

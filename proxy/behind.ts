@@ -24,7 +24,7 @@ export interface Behind {
   /** SPIFFE ID of what a request is a call to; `own` is that of this proxy. `undefined`: of nothing that is to be had here. */
   idOf(head: RequestHead, own: string, view: View): string | undefined;
   /** With a permit for that ID only. */
-  send(running: Running, permit: Permit, own: string): Promise<void>;
+  send(running: Running, permit: Permit, own: string): Promise<unknown>;
 }
 
 /** What stands there now, and how it becomes something else. */
@@ -61,7 +61,7 @@ function behindIsApp(app: AppAddress, pool: Pool): Behind {
   return {
     port: app.port,
     idOf: (_, own) => own,
-    async send(running, { to }, own) {
+    send(running, { to }, own) {
       const { exchange, record } = running;
       const { tunnel } = exchange.head;
       if (!speaks(app.protocol, tunnel))
@@ -71,7 +71,7 @@ function behindIsApp(app: AppAddress, pool: Pool): Behind {
           wanted: tunnel === 'connect' ? 'a TCP tunnel' : 'HTTP',
         });
       record.endpoint = address;
-      await send(running, pool, toApp(running, own));
+      return send(running, pool, toApp(running, own));
     },
   };
 }

@@ -1,5 +1,6 @@
 // One request and its response between a downstream and an upstream, whatever protocols those speak. Passes bytes and back-pressure on as they
 // come and keeps none. Codecs call it; it calls codecs. There is one such object for each exchange, and no stream object at all.
+import type { Clock } from '#base/clock';
 import type { PosternError } from '#base/error';
 import { isIdempotent } from '#routing';
 import { nowhere } from './crowd.ts';
@@ -56,7 +57,7 @@ export interface ExchangeOptions {
   readonly downstream: Downstream;
   /** The response's fields as the caller may see them. */
   readonly responseFields: (fields: FieldList) => FieldList;
-  readonly monotonic: () => number;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 /**
@@ -104,7 +105,7 @@ export class Exchange {
   responseFields: ExchangeOptions['responseFields'];
   /** Why the request's body is refused above so many bytes. */
   bodyLimit: { readonly bytes: number; readonly fault: () => PosternError } | undefined;
-  readonly #monotonic: () => number;
+  readonly #clock: ExchangeOptions['clock'];
   #upstream: Upstream | undefined;
   /** Of the sending that runs. */
   #ends: { readonly resolve: (sent: Sent) => void; readonly reject: (fault: PosternError) => void } | undefined;
@@ -122,14 +123,14 @@ export class Exchange {
   #responseEnded = false;
   #fault: PosternError | undefined;
 
-  constructor({ head, downstream, responseFields, monotonic }: ExchangeOptions) {
+  constructor({ head, downstream, responseFields, clock }: ExchangeOptions) {
     this.head = head;
     this.outgoing = head;
     this.downstream = downstream;
     this.responseFields = responseFields;
-    this.#monotonic = monotonic;
+    this.#clock = clock;
     this.#requestEnded = head.length === 0;
-    this.startedAt = monotonic();
+    this.startedAt = clock.monotonic();
   }
 
   /** Why it must not be sent on (any more), if so. */
@@ -183,7 +184,7 @@ export class Exchange {
       this.#ends = { resolve, reject };
       this.isFromOutside = false;
       this.#judge = judge;
-      this.sentAt = this.#monotonic();
+      this.sentAt = this.#clock.monotonic();
       this.#upstream = start(this);
       this.#sendKept(this.#upstream);
       if (this.#mayResume) this.downstream.resumeRequest();
@@ -301,7 +302,7 @@ export class Exchange {
   }
 
   responseInform(head: ResponseHead): void {
-    this.downstream.inform({ ...head, fields: this.#seen(head.fields) });
+    this.downstream.inform(this.#seen(head));
   }
 
   responseHead(head: ResponseHead): void {
@@ -312,9 +313,9 @@ export class Exchange {
     this.status = head.status;
     this.#answer = head.fields;
     this.#dropKept();
-    this.answeredAt = this.#monotonic();
+    this.answeredAt = this.#clock.monotonic();
     this.#isTunnel = isAccepted(this.head, head.status);
-    this.downstream.head({ ...head, fields: this.#seen(head.fields) });
+    this.downstream.head(this.#seen(head));
     if (this.#isTunnel && this.#upstream) this.downstream.resumeRequest();
   }
 
@@ -331,8 +332,10 @@ export class Exchange {
     if (this.isOver) this.#done();
   }
 
-  #seen(fields: FieldList): FieldList {
-    return this.responseFields(this.isFromOutside ? fieldsFromApp(fields) : fields);
+  /** The head as the caller may see it: mostly as it is. */
+  #seen(head: ResponseHead): ResponseHead {
+    const fields = this.responseFields(this.isFromOutside ? fieldsFromApp(head.fields) : head.fields);
+    return fields === head.fields ? head : { ...head, fields };
   }
 
   #done(): void {

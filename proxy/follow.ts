@@ -25,8 +25,9 @@ import type { Route } from './route.ts';
 import { holdLimits } from './route-limits.ts';
 import { addressOf, admit, denyUnknown, type Heard, type Running, serve } from './serve.ts';
 import { hashFor } from './sticky.ts';
+import { type Soon, whenThere } from './when-there.ts';
 
-export async function follow(running: Running, { action, host }: Route): Promise<void> {
+export function follow(running: Running, { action, host }: Route): Soon<unknown> {
   const { record } = running;
   record.virtualService = host.name;
   record.route = action.route;
@@ -34,7 +35,11 @@ export async function follow(running: Running, { action, host }: Route): Promise
   const preflight = action.cors?.preflight(running.exchange.head);
   if (preflight) return answerWith(running.exchange, { status: 204, fields: preflight, body: '' });
   shapeAnswer(running, action);
-  if (action.fault && (await injectFault(running, action.fault))) return;
+  const isAnswered = action.fault ? injectFault(running, action.fault) : false;
+  return whenThere(isAnswered, (isAnswered) => isAnswered || act(running, action));
+}
+
+function act(running: Running, action: HttpAction): Soon<unknown> {
   if (action.kind === 'forward') return sendOn(running, action);
   const { authority, path, query } = running.exchange.head;
   if (running.heard.isPublic) holdLimits(running, action, peerOf(running.heard));
@@ -53,12 +58,20 @@ function plainly({ target, idleTimeoutMs }: TunnelAction): Sending {
   return { target, timeoutMs: undefined, idleTimeoutMs, retries: usualRetries };
 }
 
-async function sendOn(running: Running, action: Sending): Promise<void> {
-  const { exchange, heard } = running;
+function sendOn(running: Running, action: Sending): Soon<unknown> {
+  const { exchange, heard, record } = running;
   const target = action.target(heard.plane.random());
   const outgoing = rewritten(exchange.head, action, target);
-  const way = await wayTo(running, { target, outgoing, permitted: running.record.to });
-  if (!way) return;
+  const way = wayTo(running, { target, outgoing, permitted: record.to });
+  return whenThere(way, (way) => way && sendBy(running, way, { action, target, outgoing }));
+}
+
+function sendBy(
+  running: Running,
+  way: Way,
+  { action, target, outgoing }: { readonly action: Sending; readonly target: Target; readonly outgoing: RequestHead },
+): Promise<void> {
+  const { exchange, heard } = running;
   const isHostKept = action.rewriteHost === undefined;
   const { rateLimits = [], maxBody, mirrors = [] } = action;
   // The called side would not find the route again by what it gets, or has none.
@@ -76,7 +89,7 @@ async function sendOn(running: Running, action: Sending): Promise<void> {
     for (const { target: copied, share } of mirrors)
       if (heard.plane.random() < share) mirror(running, copied, { outgoing, isHostKept });
   const { timeoutMs, idleTimeoutMs, retries } = action;
-  await forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
+  return forward(running, { ...way, fields, timeoutMs, idleTimeoutMs, retries });
 }
 
 /** Whose part of a limit it is. Of IPv6 one caller has a whole network of addresses. */
@@ -92,14 +105,11 @@ type Way = Pick<Forwarding, 'service' | 'cluster' | 'subset' | 'hash' | 'pool' |
  * The target's cluster, once policy allows what is sent to it: asked only when that is more than what is permitted already, the request as it came to the
  * service `permitted`. `undefined`: it does not, and the answer is given.
  */
-async function wayTo(
+function wayTo(
   running: Running,
-  {
-    target: { cluster: name, subset },
-    outgoing,
-    permitted,
-  }: { readonly target: Target; readonly outgoing: RequestHead; readonly permitted: string | undefined },
-): Promise<Way | undefined> {
+  { target, outgoing, permitted }: { target: Target; outgoing: RequestHead; permitted: string | undefined },
+): Soon<Way | undefined> {
+  const { cluster: name, subset } = target;
   const { exchange, record, heard } = running;
   const { plane, caller } = heard;
   const view = plane.view();
@@ -111,31 +121,37 @@ async function wayTo(
     denyUnknown(running, view, name);
     return undefined;
   }
-  if (cluster.warming) await cluster.warming;
-  const isOther = cluster.id !== permitted || outgoing !== exchange.head;
-  if (isOther && !(await mayBeSent(running, cluster, outgoing, view))) return undefined;
+  const isPermitted = (): Soon<boolean> =>
+    (cluster.id === permitted && outgoing === exchange.head) || mayBeSent(running, cluster, outgoing, view);
+  const isAllowed = cluster.warming ? cluster.warming.then(isPermitted) : isPermitted();
+  return whenThere(isAllowed, (isAllowed) => (isAllowed ? wayOver(running, cluster, subset) : undefined));
+}
+
+function wayOver(running: Running, cluster: Cluster, subset: string | undefined): Way {
+  const { record, heard } = running;
   record.security = cluster.link.kind === 'mesh' ? 'mtls' : cluster.link.tls ? 'tls' : 'none';
   return {
     service: cluster.id,
     cluster: cluster.live,
     subset,
     hash: hashFor(running, cluster.live),
-    pool: (endpoint) => plane.upstreams.pool(cluster, endpoint),
+    pool: (endpoint) => heard.plane.upstreams.pool(cluster, endpoint),
     isMesh: cluster.link.kind === 'mesh',
     link: cluster.link,
   };
 }
 
-async function mayBeSent(running: Running, cluster: Cluster, head: RequestHead, view: View): Promise<boolean> {
+function mayBeSent(running: Running, cluster: Cluster, head: RequestHead, view: View): Soon<boolean> {
   const { plane, caller } = running.heard;
   const to = cluster.id;
-  const facts = await factsOf({ plane, view, to, head, address: null });
-  const current = plane.view();
-  if (!current || !caller) throw fail('PROXY_NOT_READY');
-  const ports = current.routes.clusters.get(cluster.name)?.service?.ports ?? [];
-  const port = ports.length === 1 ? ports[0] : undefined;
-  const law = ({ program }: View) => authorize({ program, from: caller, to, port, head, facts });
-  return admit(running, law, current, { to, path: head.path }) !== undefined;
+  return whenThere(factsOf({ plane, view, to, head, address: null }), (facts) => {
+    const current = plane.view();
+    if (!current || !caller) throw fail('PROXY_NOT_READY');
+    const ports = current.routes.clusters.get(cluster.name)?.service?.ports ?? [];
+    const port = ports.length === 1 ? ports[0] : undefined;
+    const law = ({ program }: View) => authorize({ program, from: caller, to, port, head, facts });
+    return admit(running, law, current, { to, path: head.path }) !== undefined;
+  });
 }
 
 /** Outside the mesh a name of the cluster is what counts, whatever the application called it by. */

@@ -32,7 +32,7 @@ const none: ReadonlySet<string> = new Set();
 const mostMoves = 8;
 
 /** Throws when no try has come to an answer that the caller may have. */
-export async function forward(running: Running, o: Forwarding): Promise<void> {
+export function forward(running: Running, o: Forwarding): Promise<void> {
   const { exchange, heard } = running;
   const { plane } = heard;
   const { cluster, service } = o;
@@ -42,22 +42,17 @@ export async function forward(running: Running, o: Forwarding): Promise<void> {
     throw fail('UPSTREAM_OVERLOADED', { service });
   }
   if (o.retries.attempts > 0 && exchange.head.length <= plane.keeping.each) exchange.keepBody(plane.keeping);
-  const patience = o.timeoutMs === undefined ? undefined : patienceFor(running, o.timeoutMs, service);
-  const stopWatching = o.idleTimeoutMs === undefined ? undefined : watchIdle(running, o.idleTimeoutMs);
-  try {
-    await new Tries(running, o, patience).run();
-  } finally {
-    leave();
-    patience?.end();
-    stopWatching?.();
-  }
+  return new Tries(running, o, leave).run();
 }
 
 /** The tries of one exchange, one after the other. */
 class Tries {
   readonly #running: Running;
   readonly #o: Forwarding;
+  /** Gives back the place among the requests of the cluster. */
+  readonly #leave: () => void;
   readonly #patience: Patience | undefined;
+  readonly #stopWatching: (() => void) | undefined;
   readonly #isGrpc: boolean;
   #tried: Set<string> | undefined;
   /** The next one, when it is known already. */
@@ -70,52 +65,58 @@ class Tries {
   #next: (() => void) | undefined;
   #outcome: Outcome | undefined;
 
-  constructor(running: Running, o: Forwarding, patience: Patience | undefined) {
+  constructor(running: Running, o: Forwarding, leave: () => void) {
+    const { timeoutMs, idleTimeoutMs, service } = o;
     this.#running = running;
     this.#o = o;
-    this.#patience = patience;
+    this.#leave = leave;
+    this.#patience = timeoutMs === undefined ? undefined : patienceFor(running, timeoutMs, service);
+    this.#stopWatching = idleTimeoutMs === undefined ? undefined : watchIdle(running, idleTimeoutMs);
     this.#isGrpc = isGrpc(running.exchange.head.fields);
   }
 
+  /** Once. */
   async run(): Promise<void> {
+    let last: PosternError | undefined;
     try {
-      await this.#untilAnswered();
+      for (;;) {
+        const endpoint = this.#pick();
+        if (!endpoint) throw last ?? fail('SERVICE_WITHOUT_ENDPOINTS', { service: this.#o.service });
+        const end = this.#begin(endpoint);
+        try {
+          if ((await this.#try(endpoint)) === 'done') return this.#noteAnswer();
+        } catch (thrown) {
+          if (!isPosternError(thrown)) throw thrown;
+          last = thrown;
+          if (!this.#mayGoOn(thrown, endpoint)) throw thrown;
+        } finally {
+          end(this.#outcome);
+        }
+        this.#place?.();
+        this.#place = this.#next;
+        this.#next = undefined;
+        if (this.#place) await this.#backOff();
+      }
     } finally {
       this.#place?.();
       this.#next?.();
+      this.#leave();
+      this.#patience?.end();
+      this.#stopWatching?.();
     }
   }
 
-  async #untilAnswered(): Promise<void> {
-    const { exchange, record } = this.#running;
-    let last: PosternError | undefined;
-    for (;;) {
-      const endpoint = this.#pick();
-      if (!endpoint) throw last ?? fail('SERVICE_WITHOUT_ENDPOINTS', { service: this.#o.service });
-      record.endpoint = endpoint.address;
-      if (++this.#count > 1) record.tries = this.#count;
-      const end = this.#o.cluster.begin(endpoint);
-      this.#outcome = undefined;
-      try {
-        if ((await this.#try(endpoint)) === 'done') {
-          const { status = 0, grpcStatus } = exchange;
-          this.#outcome ??= { kind: 'answered', status, grpcStatus };
-          return;
-        }
-      } catch (thrown) {
-        if (!isPosternError(thrown)) throw thrown;
-        last = thrown;
-        const isOurs = this.#patience?.fault === thrown;
-        this.#outcome = isOurs ? { kind: 'timeout' } : outcomeOf(thrown, exchange);
-        if (isOurs || !this.#mayGoOn(thrown, endpoint)) throw thrown;
-      } finally {
-        end(this.#outcome);
-      }
-      this.#place?.();
-      this.#place = this.#next;
-      this.#next = undefined;
-      if (this.#place) await this.#backOff();
-    }
+  #begin(endpoint: Endpoint): (outcome: Outcome | undefined) => void {
+    const { record } = this.#running;
+    record.endpoint = endpoint.address;
+    if (++this.#count > 1) record.tries = this.#count;
+    this.#outcome = undefined;
+    return this.#o.cluster.begin(endpoint);
+  }
+
+  #noteAnswer(): void {
+    const { status = 0, grpcStatus } = this.#running.exchange;
+    this.#outcome ??= { kind: 'answered', status, grpcStatus };
   }
 
   #pick(): Endpoint | undefined {
@@ -130,18 +131,26 @@ class Tries {
     return cluster.pick({ subset, hash, tried: none });
   }
 
-  async #try(endpoint: Endpoint): Promise<'done' | 'rejected'> {
+  #try(endpoint: Endpoint): Promise<'done' | 'rejected'> {
     const { perTryTimeoutMs: ms } = this.#o.retries;
-    const own = ms === undefined ? undefined : this.#patienceForTry(ms);
-    const judge = (head: ResponseHead): boolean => this.#isRejected(head, endpoint);
-    const wait = own || this.#patience ? (taken: Promise<Place>) => this.#wait(taken, own) : undefined;
+    return ms === undefined ? this.#send(endpoint, undefined) : this.#tryFor(endpoint, ms);
+  }
+
+  async #tryFor(endpoint: Endpoint, ms: number): Promise<'done' | 'rejected'> {
+    const own = this.#patienceForTry(ms);
     try {
-      const sent = await send(this.#running, this.#o.pool(endpoint), this.#o.fields, { judge, wait });
-      if (sent === 'rejected' && own?.fault) throw own.fault;
+      const sent = await this.#send(endpoint, own);
+      if (sent === 'rejected' && own.fault) throw own.fault;
       return sent;
     } finally {
-      own?.end();
+      own.end();
     }
+  }
+
+  #send(endpoint: Endpoint, own: Patience | undefined): Promise<'done' | 'rejected'> {
+    const judge = (head: ResponseHead): boolean => this.#isRejected(head, endpoint);
+    const wait = own || this.#patience ? (taken: Promise<Place>) => this.#wait(taken, own) : undefined;
+    return send(this.#running, this.#o.pool(endpoint), this.#o.fields, { judge, wait });
   }
 
   #patienceForTry(ms: number): Patience {
@@ -175,9 +184,12 @@ class Tries {
     return isWanted ? { kind } : undefined;
   }
 
-  /** After a fault: at another endpoint when nothing of it was sent, or as a retry. */
+  /** After a fault: at another endpoint when nothing of it was sent, or as a retry. Also says what became of the try. */
   #mayGoOn(fault: PosternError, endpoint: Endpoint): boolean {
     const { exchange } = this.#running;
+    const isOurs = this.#patience?.fault === fault;
+    this.#outcome = isOurs ? timedOut : outcomeOf(fault, exchange);
+    if (isOurs) return false;
     if (exchange.stopped || !exchange.canSendAgain) return false;
     if (fault.code === 'UPSTREAM_OVERLOADED') return this.#mayMoveOn(endpoint);
     return this.#outcome !== undefined && this.#retry(this.#outcome, endpoint);

@@ -5,11 +5,12 @@ import type { PosternError } from '#base/error';
 import { parseSpiffeId } from '#spiffe';
 import type { Permit } from './authorize.ts';
 import { authorize } from './authorize.ts';
+import type { Behind } from './behind.ts';
 import type { Connection } from './connection.ts';
 import type { LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import type { Downstream } from './exchange.ts';
-import { factsOf } from './facts.ts';
+import { type Facts, factsOf } from './facts.ts';
 import { fieldsFromApp } from './headers.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import { failLink } from './http2/errors.ts';
@@ -20,6 +21,7 @@ import { canonicalHead, type RawHead, type RequestHead } from './request-head.ts
 import { portOf } from './route.ts';
 import { holdLimits, type RouteLimits } from './route-limits.ts';
 import { admit, createExchange, denyUnknown, type Heard, type Running, refuseInvalid, serve } from './serve.ts';
+import { type Soon, whenThere } from './when-there.ts';
 
 export interface InboundOptions {
   readonly plane: Plane;
@@ -67,7 +69,7 @@ export function serveInbound({ plane, connection, caller, protocol, onFault }: I
   });
 }
 
-async function inbound(running: Running): Promise<void> {
+function inbound(running: Running): Soon<unknown> {
   const { exchange, record } = running;
   const { plane, caller } = running.heard;
   const own = plane.identity();
@@ -79,10 +81,23 @@ async function inbound(running: Running): Promise<void> {
   if (to === undefined) return denyUnknown(running, view, exchange.head.host);
   record.to = to;
   const address = running.heard.connection.socket.remoteAddress;
-  const reading = factsOf({ plane, view, to, head: exchange.head, address });
-  const facts = reading instanceof Promise ? await reading : reading;
+  const facts = factsOf({ plane, view, to, head: exchange.head, address });
+  return whenThere(facts, (facts) => decide(running, { caller, own: own.id.uri, behind, to, facts }));
+}
+
+interface Known {
+  readonly caller: Peer;
+  /** SPIFFE ID of this proxy. */
+  readonly own: string;
+  readonly behind: Behind;
+  readonly to: string;
+  readonly facts: Facts;
+}
+
+function decide(running: Running, { caller, own, behind, to, facts }: Known): Soon<unknown> {
+  const { exchange } = running;
   // Another policy may have come while a token was verified.
-  const current = plane.view();
+  const current = running.heard.plane.view();
   if (!current) throw fail('PROXY_NOT_READY');
   const permit = admit(
     running,
@@ -97,10 +112,10 @@ async function inbound(running: Running): Promise<void> {
       }),
     current,
   );
-  if (!permit) return;
+  if (!permit) return undefined;
   const limits = limitsOf(permit, current, exchange.head, caller.uri);
   if (limits) holdLimits(running, limits, caller.uri);
-  await behind.send(running, permit, own.id.uri);
+  return behind.send(running, permit, own);
 }
 
 /** What the service's own routes hold here, where all of its callers meet. */

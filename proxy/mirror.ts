@@ -34,7 +34,7 @@ export function mirrorOf(original: Exchange, { clock, keeping }: Plane): Exchang
     head: original.head,
     downstream,
     responseFields: (fields) => fields,
-    monotonic: () => clock.monotonic(),
+    clock,
   });
   downstream.exchange = copy;
   // What comes before there is a connection waits; more of it than that ends the copy.

@@ -1,23 +1,26 @@
 // A request that our application sends to another service, the mirror of inbound.ts: head -> service -> policy -> route -> endpoint -> record. The
 // application reaches a service by HTTP_PROXY, by its name in the Host header, or by a port of its own.
 import type { PosternError } from '#base/error';
+import type { VirtualHost } from '#routing';
 import { authorize } from './authorize.ts';
 import type { Connection } from './connection.ts';
 import type { LinkProtocol } from './dial.ts';
 import { fail } from './errors.ts';
 import type { Downstream, Exchange } from './exchange.ts';
-import { factsOf } from './facts.ts';
+import { type Facts, factsOf } from './facts.ts';
 import { follow } from './follow.ts';
 import { Http1Downstream } from './http1/downstream.ts';
 import { Http2Downstream, type Http2DownstreamOptions } from './http2/server.ts';
+import type { Peer } from './identity.ts';
 import type { Plane, View } from './plane.ts';
 import type { UpstreamPort } from './ports.ts';
 import { readProtocol } from './read-protocol.ts';
-import { canonicalHead, type RawHead } from './request-head.ts';
+import { canonicalHead, type FieldList, type RawHead } from './request-head.ts';
 import { routeTo } from './route.ts';
 import { admit, createExchange, denyUnknown, type Heard, type Running, refuseInvalid, serve } from './serve.ts';
 import { TcpDownstream, tunnelTo } from './tcp.ts';
 import { isUndeclared, passOn } from './undeclared.ts';
+import { type Soon, whenThere } from './when-there.ts';
 
 /** Serves every request of one local connection; on a declared upstream's port all of them are for that service. */
 export function serveOutbound(o: { plane: Plane; connection: Connection; port?: ServedPort | undefined }): void {
@@ -27,9 +30,10 @@ export function serveOutbound(o: { plane: Plane; connection: Connection; port?: 
   const begin = (raw: RawHead, downstream: Downstream): Begun => {
     const heard = hear();
     const head = canonicalHead(raw, plane);
-    const exchange = createExchange(heard, { head, downstream, responseFields: (fields) => fields });
-    return { exchange, run: () => void serve(heard, exchange, (running) => outbound(running, port?.name)) };
+    const exchange = createExchange(heard, { head, downstream, responseFields: unchanged });
+    return { heard, exchange };
   };
+  const work = (running: Running) => outbound(running, port?.name);
   const shared = {
     connection,
     limits: plane.limits,
@@ -38,15 +42,15 @@ export function serveOutbound(o: { plane: Plane; connection: Connection; port?: 
   };
   if (port?.protocol === 'tcp') {
     const downstream = new TcpDownstream(shared);
-    const { exchange, run } = begin(tunnelTo(hostOf(port.name)), downstream);
+    const { heard, exchange } = begin(tunnelTo(hostOf(port.name)), downstream);
     downstream.begin(exchange);
-    return run();
+    return void serve(heard, exchange, work);
   }
   const codec = {
     ...shared,
     onRequest: (raw: RawHead, downstream: Downstream) => {
-      const { exchange, run } = begin(raw, downstream);
-      run();
+      const { heard, exchange } = begin(raw, downstream);
+      void serve(heard, exchange, work);
       return exchange;
     },
     onInvalid: (fault: PosternError, downstream: Downstream) => refuseInvalid(hear(), fault, downstream),
@@ -72,9 +76,10 @@ export function speak(
 
 type ServedPort = Pick<UpstreamPort, 'name' | 'protocol'>;
 interface Begun {
+  readonly heard: Heard;
   readonly exchange: Exchange;
-  readonly run: () => void;
 }
+const unchanged = (fields: FieldList): FieldList => fields;
 
 /**
  * A service's name as a host name: only for the record, the port has said already which service is meant. Names may have more than hosts may: what a
@@ -88,7 +93,7 @@ function hostOf(service: string): string {
 }
 
 /** Sends one request on: to `service`, or to where its Host leads. */
-export async function outbound(running: Running, service: string | undefined): Promise<void> {
+export function outbound(running: Running, service: string | undefined): Soon<unknown> {
   const { exchange, record } = running;
   const { plane, caller } = running.heard;
   const view = plane.view();
@@ -101,19 +106,29 @@ export async function outbound(running: Running, service: string | undefined): P
   }
   const to = host.id;
   record.to = to;
-  const reading = factsOf({ plane, view, to, head: exchange.head, address: null });
-  const facts = reading instanceof Promise ? await reading : reading;
+  const facts = factsOf({ plane, view, to, head: exchange.head, address: null });
+  return whenThere(facts, (facts) => decide(running, { caller, host, facts }));
+}
+
+interface Known {
+  readonly caller: Peer;
+  readonly host: VirtualHost;
+  readonly facts: Facts;
+}
+
+function decide(running: Running, { caller, host, facts }: Known): Soon<unknown> {
+  const { exchange } = running;
   // Another policy may have come while a token was verified.
-  const current = plane.view();
+  const current = running.heard.plane.view();
   if (!current) throw fail('PROXY_NOT_READY');
-  const { port } = host;
+  const { id: to, port } = host;
   const law = ({ program }: View) => authorize({ program, from: caller, to, port, head: exchange.head, facts });
   const permit = admit(running, law, current);
-  if (!permit) return;
+  if (!permit) return undefined;
   const { sni, isTls } = running.heard;
   const route = routeTo(permit, host, { head: exchange.head, from: caller.uri, sni, isTls });
   if (!route) throw noRoute(running, host.name);
-  await follow(running, route);
+  return follow(running, route);
 }
 
 function refuseUnknown(running: Running, view: View, name: string): void {

@@ -13,6 +13,7 @@ import type { Place, Pool } from './pool.ts';
 import { replyTo } from './reply.ts';
 import { type FieldList, valuesOf } from './request-head.ts';
 import type { Trace } from './tracing/context.ts';
+import type { Soon } from './when-there.ts';
 
 type OpenRecord = ReturnType<typeof openRecord>;
 
@@ -49,11 +50,14 @@ export function addressOf({ address, connection }: Heard): string {
   return address ?? connection.remoteHost;
 }
 
+/** What is done for an exchange; a promise when that is not all at once. */
+export type Work = (running: Running) => Soon<unknown>;
+
 /** Runs `work` for one exchange and keeps its books. Never rejects. */
 export async function serve(
   heard: Heard,
   exchange: Exchange,
-  work: (running: Running) => Promise<void>,
+  work: Work,
   trace = heard.plane.trace(exchange.head.fields, heard),
 ): Promise<void> {
   const { plane } = heard;
@@ -291,5 +295,6 @@ export function createExchange(
   heard: Heard,
   o: { head: Exchange['head']; downstream: Downstream; responseFields: (fields: FieldList) => FieldList },
 ): Exchange {
-  return new Exchange({ ...o, monotonic: () => heard.plane.clock.monotonic() });
+  const { head, downstream, responseFields } = o;
+  return new Exchange({ head, downstream, responseFields, clock: heard.plane.clock });
 }

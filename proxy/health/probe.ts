@@ -75,7 +75,7 @@ class Asking implements Downstream {
       head: canonicalHead(headOf(asked, host), { parseAuthority }),
       downstream: this,
       responseFields: (fields) => fields,
-      monotonic: () => clock.monotonic(),
+      clock,
     });
   }
 

@@ -111,7 +111,7 @@ export function startClusterCaller(o: ClusterCallerOptions = {}): ClusterCaller 
       head,
       downstream: caller,
       responseFields: (fields) => fields,
-      monotonic: () => clock.monotonic(),
+      clock,
     });
     caller.exchange = exchange;
     const place = await upstreams.pool(cluster, endpoint).take({ tunnel: head.tunnel });

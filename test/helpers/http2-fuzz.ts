@@ -171,7 +171,7 @@ export function readOurClient(chunks: readonly Buffer[], requests: readonly stri
         resumeRequest: () => undefined,
       },
       responseFields: (fields) => fields,
-      monotonic: () => 0,
+      clock: { monotonic: () => 0 },
     });
     const { responseFail } = exchange;
     exchange.responseFail = (fault, untouched) => {

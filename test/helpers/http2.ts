@@ -109,7 +109,7 @@ export function serveOn(
     onRequest(raw, downstream) {
       const head = canonicalHead(raw, { parseAuthority });
       kept.requests.push(raw);
-      const exchange = new Exchange({ head, downstream, responseFields: (fields) => fields, monotonic });
+      const exchange = new Exchange({ head, downstream, responseFields: (fields) => fields, clock: { monotonic } });
       exchange
         .relay((running) => app(running, head))
         .catch((thrown: unknown) => {
@@ -394,7 +394,7 @@ export async function ask(upstream: Http2Upstream, request: Ask = {}): Promise<A
     head: requestHead(request),
     downstream,
     responseFields: (fields) => fields,
-    monotonic,
+    clock: { monotonic },
   });
   const outcome = await exchange.relay((running) => upstream.start(running, requestHead(request).fields));
   if (isAborted) throw fail('APP_CLOSED');

@@ -1,11 +1,10 @@
 // Nothing of an exchange outlives the young collections once it is over: whatever does is copied, promoted and collected with the whole heap, which
 // was a sixth of the CPU and all of the slowest answers.
-import { connect } from 'node:net';
 import { getHeapSpaceStatistics } from 'node:v8';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { createCaller, helloAnswer } from '../helpers/caller.ts';
 import { startPair, startRawApp } from '../helpers/mesh.ts';
 
-const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello';
 const warmUp = 3_000;
 const round = 500;
 const rounds = 16;
@@ -13,7 +12,7 @@ const rounds = 16;
 const mostPromoted = 300;
 
 test('a request across two sidecars leaves next to nothing in old space', async () => {
-  const app = await startRawApp((socket) => socket.on('data', () => socket.write(answer)));
+  const app = await startRawApp((socket) => socket.on('data', () => socket.write(helloAnswer)));
   const { web, payments } = await startPair({ app });
   const call = await createCaller(web.addresses.outbound.port);
   const run = async (count: number): Promise<void> => {
@@ -38,23 +37,4 @@ test('a request across two sidecars leaves next to nothing in old space', async 
 
 function oldBytes(): number {
   return getHeapSpaceStatistics().find(({ space_name: name }) => name === 'old_space')!.space_used_size;
-}
-
-/** Calls one after the other on one connection. */
-async function createCaller(port: number): Promise<() => Promise<void>> {
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  onTestFinished(() => void socket.destroy());
-  let answered = (): void => undefined;
-  let text = '';
-  socket.on('data', (bytes) => {
-    text += bytes.toString('latin1');
-    if (!text.endsWith('hello')) return;
-    text = '';
-    answered();
-  });
-  return () =>
-    new Promise((resolve) => {
-      answered = resolve;
-      socket.write('GET /charges/1 HTTP/1.1\r\nhost: payments\r\n\r\n');
-    });
 }

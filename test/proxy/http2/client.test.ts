@@ -247,7 +247,7 @@ describe('responses of nghttp2', () => {
         resumeRequest: () => undefined,
       },
       responseFields: (fields) => fields,
-      monotonic: () => performance.now(),
+      clock: { monotonic: () => performance.now() },
     });
     void exchange.relay((running) => {
       upstream = call.upstream.start(running, []);

@@ -49,7 +49,7 @@ test('calls that are given up in numbers are told to the other side no faster th
       head: requestHead({ path: '/never' }),
       downstream: nobody,
       responseFields: (fields) => fields,
-      monotonic: () => 0,
+      clock: { monotonic: () => 0 },
     });
     call.upstream.start(exchange, []).abort();
   }
