@@ -10,8 +10,6 @@ export interface NewEntry {
   readonly bytes?: Buffer;
   readonly start?: number;
   readonly end?: number;
-  /** Its line of clear values, without the line feed. */
-  readonly clear: string;
   readonly seq: number;
 }
 
@@ -60,7 +58,8 @@ export class Bundle {
     return this.#leaves.subarray(start * hashBytes, this.#count * hashBytes);
   }
 
-  add({ text, bytes, start, end, clear, seq }: NewEntry): void {
+  /** Its line of clear values is added by `addClear`. */
+  add({ text, bytes, start, end, seq }: NewEntry): void {
     const entry = this.entries.frame(text, bytes, start, end);
     // A leaf is hashed with a zero byte before it (RFC 6962 section 2.1): the second byte of the length makes room for that.
     const leaf = this.entries.from(entry - 1);
@@ -68,9 +67,11 @@ export class Bundle {
     leaf[0] = 0;
     this.#leaves.write(hashedText(leaf), this.#count * hashBytes, 'latin1');
     leaf[0] = kept;
-    this.clear.add(clear);
-    this.clear.add('\n');
     if (this.#count++ === 0) this.#firstSeq = seq;
     this.#lastSeq = seq;
+  }
+  /** Lines of clear values, each with its line feed, of the entries that were added last. */
+  addClear(lines: Uint8Array): void {
+    this.clear.append(lines);
   }
 }

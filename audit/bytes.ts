@@ -40,6 +40,12 @@ export class Bytes {
     this.#length += this.#memory.write(text, this.#length);
   }
 
+  append(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#memory.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
   /** Adds an entry of a text and of bytes behind it; returns where it begins. */
   frame(text: string, bytes = none, start = 0, end = bytes.length): number {
     this.#reserve(2 + 3 * text.length + end - start);

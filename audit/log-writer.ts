@@ -32,7 +32,7 @@ export interface Batch {
   /** The halves of each: what is not masked as a framed entry, the clear values on a line. */
   readonly rests: Buffer;
   readonly clear: Buffer;
-  readonly seqs: readonly number[];
+  readonly seqs: ArrayLike<number>;
 }
 
 /** What the log's user must hear of. */
@@ -67,6 +67,9 @@ export interface LogWriter {
   close(): void;
 }
 
+const lineFeed = 10;
+const mostDone = 4;
+
 export function openLogWriter(
   o: LogSettings & { readonly now: () => number; readonly notify: (notice: LogNotice) => void; readonly disk?: Disk },
 ): LogWriter {
@@ -82,6 +85,8 @@ export function openLogWriter(
   const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
   /** The growing bundle, and what does not fit into it. */
   const bundles = [opened.bundle];
+  /** Bundles whose memory the next ones take over. */
+  const done: Bundle[] = [];
   let noted = released;
   const bytesOf = new Map<number, number>();
   /** Sequences of the bundles that were filled since the start. */
@@ -128,6 +133,15 @@ export function openLogWriter(
     }
   }
 
+  /** The one that the next entry goes to. */
+  const openBundle = (): Bundle => {
+    const last = bundles.at(-1)!;
+    if (!last.isFull) return last;
+    const next = new Bundle(last.number + 1, done.pop());
+    bundles.push(next);
+    return next;
+  };
+
   /** True when the bundle was full and has been moved to its place. */
   const commitBundle = (): boolean => {
     const bundle = bundles[0]!;
@@ -141,7 +155,8 @@ export function openLogWriter(
     bytesOf.set(bundle.number, bundle.bytes);
     ranges.set(bundle.number, bundle.range);
     bundles.shift();
-    if (bundles.length === 0) bundles.push(new Bundle(bundle.number + 1, bundle));
+    if (done.length < mostDone) done.push(bundle);
+    if (bundles.length === 0) bundles.push(new Bundle(bundle.number + 1, done.pop()));
     growing = createGrowingBundle({ ...options, bundle: bundles[0]!, isOnDisk: false });
     return true;
   };
@@ -199,16 +214,20 @@ export function openLogWriter(
       return { durable: lastSeq, size, firstBundle, verifierKey, origin };
     },
     add({ rests, clear, seqs }) {
-      const bytes = asBuffer(rests);
-      const lines = splitLines(asBuffer(clear));
-      for (let [at, start] = [0, 2]; at < seqs.length; at++) {
+      const [bytes, clearBytes] = [asBuffer(rests), asBuffer(clear)];
+      const lines = splitLines(clearBytes);
+      let [start, clearFrom, clearEnd] = [2, 0, 0];
+      for (let at = 0; at < seqs.length; at++) {
+        const line = lines[at]!;
+        const bundle = openBundle();
         const end = start + bytes.readUInt16BE(start - 2);
-        const last = bundles.at(-1)!;
-        if (last.isFull) bundles.push(new Bundle(last.number + 1));
-        const text = `{"blinded":{${commitmentsOf(lines[at]!)}},`;
         // Of the rest all but its opening brace.
-        bundles.at(-1)!.add({ text, bytes, start: start + 1, end, clear: lines[at]!, seq: seqs[at]! });
+        bundle.add({ text: `{"blinded":{${commitmentsOf(line)}},`, bytes, start: start + 1, end, seq: seqs[at]! });
         start = end + 2;
+        clearEnd = clearBytes.indexOf(lineFeed, clearEnd) + 1;
+        if (!bundle.isFull && at < seqs.length - 1) continue;
+        bundle.addClear(clearBytes.subarray(clearFrom, clearEnd));
+        clearFrom = clearEnd;
       }
     },
     commit({ mayWait } = { mayWait: false }) {
@@ -246,8 +265,8 @@ export function openLogWriter(
 /** The bundle of what was read from a disk. */
 function bundleOf({ bundle: number, entries, clears }: Recovered['growing']): Bundle {
   const bundle = new Bundle(number);
-  for (const [at, entry] of entries.entries())
-    bundle.add({ text: entry, clear: clears[at]!, seq: parseEntry(entry)?.seq ?? 0 });
+  for (const entry of entries) bundle.add({ text: entry, seq: parseEntry(entry)?.seq ?? 0 });
+  bundle.addClear(Buffer.from(clears.map((line) => `${line}\n`).join('')));
   return bundle;
 }
 

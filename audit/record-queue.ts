@@ -17,17 +17,30 @@ class Part {
   /** Shared with the writer's thread, so that nothing is copied on the way. */
   readonly rests = new Bytes('shared');
   readonly clear = new Bytes('shared');
-  seqs: number[] = [];
+  readonly #seqs = new Float64Array(new SharedArrayBuffer(mostInPart * Float64Array.BYTES_PER_ELEMENT));
+  count = 0;
   /** Where the first one is in the log; unknown until the part was handed over, and nothing is added to it from then on. */
   index: number | undefined;
 
+  get first(): number {
+    return this.#seqs[0]!;
+  }
+
   get last(): number {
-    return this.seqs.at(-1) ?? 0;
+    return this.count === 0 ? 0 : this.#seqs[this.count - 1]!;
+  }
+
+  /** How many of its records come before the first whose sequence is higher. */
+  countThrough(seq: number): number {
+    if (seq >= this.last) return this.count;
+    let count = 0;
+    while (this.#seqs[count]! <= seq) count++;
+    return count;
   }
 
   /** Before its memory would have to grow, unless single records are very large. */
   get isFull(): boolean {
-    return this.rests.length > mostBytes || this.clear.length > mostBytes || this.seqs.length >= mostInPart;
+    return this.rests.length > mostBytes || this.clear.length > mostBytes || this.count === mostInPart;
   }
 
   add(record: NewRecord, seq: number, maskable: readonly MaskableField[]): void {
@@ -35,37 +48,36 @@ class Part {
     this.rests.frame(rest);
     this.clear.add(clear);
     this.clear.add('\n');
-    this.seqs.push(seq);
+    this.#seqs[this.count++] = seq;
   }
 
   /** What the writer gets: all but the records up to `durable`. */
   batch(durable: number): Batch {
-    const { seqs } = this;
+    const seqs = this.#seqs.subarray(0, this.count);
     const batch = { rests: this.rests.from(0), clear: this.clear.from(0), seqs };
-    const first = seqs.findIndex((seq) => seq > durable);
-    if (first <= 0) return batch;
+    const first = this.countThrough(durable);
+    if (first === 0 || first === this.count) return batch;
     const from = splitBundle(batch.rests).entries[first]!.byteOffset - batch.rests.byteOffset - 2;
     const lines = splitLines(batch.clear).slice(0, first);
     const clearFrom = Buffer.byteLength(lines.join('\n')) + 1;
-    return { rests: this.rests.from(from), clear: this.clear.from(clearFrom), seqs: seqs.slice(first) };
+    return { rests: this.rests.from(from), clear: this.clear.from(clearFrom), seqs: seqs.subarray(first) };
   }
 
   /** Adds lines of what is in it, from one sequence to another. */
   read(lines: RecordLine[], o: { from: number; through: number; limit: number }): void {
     const rests = splitBundle(this.rests.from(0)).entries;
     const clears = splitLines(this.clear.from(0));
-    for (const [at, seq] of this.seqs.entries()) {
-      if (seq < o.from) continue;
-      if (seq > o.through || lines.length >= o.limit) return;
+    const end = this.countThrough(o.through);
+    for (let at = this.countThrough(o.from - 1); at < end && lines.length < o.limit; at++) {
       const halves = { rest: rests[at]!.toString(), clear: clears[at]! };
-      lines.push({ seq, text: textOfHalves(halves, this.index! + at) });
+      lines.push({ seq: this.#seqs[at]!, text: textOfHalves(halves, this.index! + at) });
     }
   }
 
   empty(): void {
     this.rests.empty();
     this.clear.empty();
-    this.seqs = [];
+    this.count = 0;
     this.index = undefined;
   }
 }
@@ -106,7 +118,7 @@ export class RecordQueue {
 
   /** The first sequence that is in memory. */
   get first(): number | undefined {
-    return this.#parts[0]?.seqs[0];
+    return this.#parts[0]?.first;
   }
 
   add(record: NewRecord, seq: number): void {
@@ -124,7 +136,7 @@ export class RecordQueue {
     for (const part of this.#parts) {
       if (part.index !== undefined) continue;
       const batch = part.batch(this.#durable);
-      part.index = this.#end - (part.seqs.length - batch.seqs.length);
+      part.index = this.#end - (part.count - batch.seqs.length);
       this.#end += batch.seqs.length;
       yield batch;
     }
@@ -139,13 +151,13 @@ export class RecordQueue {
   /** Everything up to here is durable; how many records became so, and where in the log the last of them is. */
   settle(through: number): { readonly count: number; readonly lastIndex: number } {
     let [count, lastIndex] = [0, -1];
-    for (const { seqs, index, last } of this.#parts) {
-      if (last <= this.#durable || index === undefined) continue;
-      for (const [at, seq] of seqs.entries())
-        if (seq > this.#durable && seq <= through) {
-          count++;
-          lastIndex = index + at;
-        }
+    for (const part of this.#parts) {
+      if (part.last <= this.#durable || part.index === undefined) continue;
+      const end = part.countThrough(through);
+      const more = end - part.countThrough(this.#durable);
+      if (more <= 0) continue;
+      count += more;
+      lastIndex = part.index + end - 1;
     }
     this.#durable = Math.max(this.#durable, through);
     this.#waiting -= count;
@@ -176,15 +188,15 @@ export class RecordQueue {
 
   #trim(): void {
     let [parts, records] = [0, 0];
-    for (; this.#isDurable(parts); parts++) records += this.#parts[parts]!.seqs.length;
+    for (; this.#isDurable(parts); parts++) records += this.#parts[parts]!.count;
     for (; parts > recentParts || records > recentRecords; parts--) records -= this.#drop();
   }
 
   #drop(): number {
     const part = this.#parts.shift()!;
-    const { length } = part.seqs;
+    const { count } = part;
     part.empty();
     if (this.#spare.length < spareParts) this.#spare.push(part);
-    return length;
+    return count;
   }
 }
