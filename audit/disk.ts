@@ -1,5 +1,5 @@
 // The few calls through which log entries reach a disk, so that tests can make each of them fail in turn.
-import { fdatasyncSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+import { fdatasyncSync, fsyncSync, ftruncateSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { closeQuietly } from './log-files.ts';
 
@@ -7,6 +7,8 @@ export interface Disk {
   open(path: string, flags: string, mode: number): number;
   /** All of the bytes, or it throws. */
   write(file: number, bytes: Uint8Array, position: number): void;
+  /** Makes a file end after so many bytes. */
+  cut(file: number, bytes: number): void;
   /** On return what was written is on the disk. */
   sync(file: number): void;
 }
@@ -17,6 +19,7 @@ export const realDisk: Disk = {
     for (let done = 0; done < bytes.length; )
       done += writeSync(file, bytes, done, bytes.length - done, position + done);
   },
+  cut: ftruncateSync,
   sync: fdatasyncSync,
 };
 

@@ -1,18 +1,23 @@
-// The bundle that is being filled, on the disk as far as it was flushed. Trusts neither the disk nor the folder: after a failed write, or when
+// The bundle that is being filled, on the disk as far as it was written. Trusts neither the disk nor the folder: after a failed write, or when
 // somebody touched its files, everything is written again from memory.
-import { fstatSync, renameSync, statSync } from 'node:fs';
+import { fstatSync, renameSync, rmSync, statSync } from 'node:fs';
 import { makePrivateFolder } from '#base/files';
 import type { Bundle } from './bundle.ts';
-import { type Disk, moveIfThere, syncFolder } from './disk.ts';
+import { type Disk, moveIfThere } from './disk.ts';
 import { closeQuietly, logFile } from './log-files.ts';
 import type { SpareFiles } from './spare-files.ts';
 
 export interface GrowingBundle {
-  /** How many of its entries are on the disk, and their bytes as they are there. */
+  readonly bundle: Bundle;
+  /** How many of its entries are on the disk for good, and their bytes as they are there. */
   readonly durable: number;
   readonly durableEntries: Buffer;
-  /** Makes every entry durable. Throws when the disk does not take them. */
-  flush(): void;
+  /** Brings every entry to the disk. Throws when the disk does not take them. True when its files have new names, which are not durable yet. */
+  write(): boolean;
+  /** What was written is durable: its names are too. */
+  settle(): void;
+  /** What was written may not be there. */
+  distrust(): void;
   /** Moves the full bundle to its place; safe to call again when it failed half way. */
   seal(): void;
   /** Sees whether its files are still its own. */
@@ -48,40 +53,59 @@ export function createGrowingBundle({ folder, disk, spares, onNotice, bundle, is
     close();
     isSuspect = true;
   };
-  const write = (): void => {
-    // What is durable stays where it is until all of it has been written again beside it.
-    const isNew = isSuspect || durable === 0;
-    const nameOf = (path: string): string => (isSuspect ? `${path}.tmp` : path);
+  /** Beside its place, where what is durable stays until all of it has been written again. */
+  const writeWhole = (): void => {
+    const besides: string[] = [];
+    try {
+      for (const each of files) {
+        const spare = spares.use();
+        const beside = spare ?? `${each.path}.tmp`;
+        besides.push(beside);
+        each.file = disk.open(beside, spare ? 'r+' : 'w+', 0o600);
+        disk.write(each.file, each.bytes.from(0), 0);
+        if (spare) disk.cut(each.file, each.bytes.length);
+      }
+      for (const { file } of files) disk.sync(file!);
+      for (const [at, { path }] of files.entries()) renameSync(besides[at]!, path);
+    } catch (thrown) {
+      for (const beside of besides) rmSync(beside, { force: true });
+      throw thrown;
+    }
+  };
+  const writeMore = (): void => {
     for (const each of files) {
-      const start = isSuspect ? 0 : each.flushed;
-      if (isNew && !isSuspect) spares.give(each.path);
-      each.file ??= disk.open(nameOf(each.path), isNew ? 'w+' : 'r+', 0o600);
-      disk.write(each.file, each.bytes.from(start), start);
+      each.file ??= disk.open(each.path, 'r+', 0o600);
+      disk.write(each.file, each.bytes.from(each.flushed), each.flushed);
     }
     for (const { file } of files) disk.sync(file!);
-    if (isSuspect) for (const { path } of files) renameSync(nameOf(path), path);
-    if (isNew) syncFolder(logFile.growing(folder));
-    isSuspect = false;
   };
 
   return {
+    bundle,
     get durable() {
       return durable;
     },
     get durableEntries() {
       return bundle.entries.from(0, files[0]!.flushed);
     },
-    flush() {
-      if (bundle.count === durable && !isSuspect) return;
+    write() {
+      const isWhole = isSuspect || durable === 0;
+      if (bundle.count === durable && !isSuspect) return false;
       try {
-        write();
+        if (isWhole) writeWhole();
+        else writeMore();
       } catch (thrown) {
         distrust();
         throw thrown;
       }
+      isSuspect = false;
+      return isWhole;
+    },
+    settle() {
       durable = bundle.count;
       for (const each of files) each.flushed = each.bytes.length;
     },
+    distrust,
     seal() {
       close();
       // Their content is durable; a move that a power cut undoes is made again by the recovery.

@@ -2,7 +2,7 @@
 //   checkpoint, tile/...     as c2sp.org/tlog-tiles has them
 //   clear/<N>                the values that entries only commit to: line i belongs to entry i of bundle N
 //   growing/<N>.*            the bundle that is being filled; moved to its place when it is full
-//   spare/                   empty files for what comes next
+//   spare/                   files of bundles that are gone, for those that come next
 //   key.pem, state.json, released, witnessed
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,8 @@ export const logFile = {
   growing: (folder: string): string => join(folder, 'growing'),
   growingEntries: (folder: string, bundle: number): string => join(folder, 'growing', `${bundle}.entries`),
   growingClear: (folder: string, bundle: number): string => join(folder, 'growing', `${bundle}.clear`),
-  spare: (folder: string): string => join(folder, 'spare'),
+  spare: (folder: string): string => join(folder, 'spare', 'files'),
+  spareTiles: (folder: string): string => join(folder, 'spare', 'tiles'),
   bundle: (folder: string, bundle: number): string => join(folder, bundlePath(bundle)),
   clear: (folder: string, bundle: number): string => join(folder, 'clear', numberPath(bundle)),
 } as const;

@@ -14,6 +14,8 @@ export const logState = s.object({
   lastSeq: s.integer({ minimum: 0 }),
   /** How often the log had to begin anew. */
   epoch: s.integer({ minimum: 1 }),
+  /** The hashes of so many bundles are known to be on the disk; of all when it is not said. */
+  tiles: s.optional(s.integer({ minimum: 0 })),
 });
 export type LogState = Static<typeof logState>;
 
@@ -39,7 +41,7 @@ export function recoverLog(folder: string): Recovered {
   finishMoves(folder);
   const bundles = listBundles(folder);
   const last = bundles.at(-1);
-  const next = last === undefined ? (listGrowing(folder).at(-1) ?? 0) : last + 1;
+  const next = last === undefined ? (listGrowing(folder)[0] ?? 0) : last + 1;
   const { torn, ...growing } = readGrowing(folder, next);
   const lastEntry = parseEntry(growing.entries.at(-1) ?? lastEntryOf(folder, last));
   return {
@@ -78,8 +80,9 @@ function finishMoves(folder: string): void {
     const entries = readIfThere(logFile.growingEntries(folder, bundle));
     const isMoved = !entries && existsSync(logFile.bundle(folder, bundle));
     const clear = readIfThere(logFile.growingClear(folder, bundle));
-    if (!isMoved && splitBundle(entries ?? Buffer.alloc(0)).entries.length < tileWidth) continue;
-    if (clear ? splitLines(clear).length < tileWidth : !isMoved) continue;
+    // What comes behind one that is not full was never durable.
+    if (!isMoved && splitBundle(entries ?? Buffer.alloc(0)).entries.length < tileWidth) return;
+    if (clear ? splitLines(clear).length < tileWidth : !isMoved) return;
     moveIfThere(logFile.growingEntries(folder, bundle), logFile.bundle(folder, bundle));
     moveIfThere(logFile.growingClear(folder, bundle), logFile.clear(folder, bundle));
   }

@@ -1,11 +1,12 @@
 // A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
 // tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
-import { logFile, readIfThere, splitBundle } from './log-files.ts';
-import type { LogState } from './log-recovery.ts';
+import { moveIfThere, realDisk } from './disk.ts';
+import { closeQuietly, logFile, readIfThere, splitBundle } from './log-files.ts';
+import type { LogState, Recovered } from './log-recovery.ts';
 import { readCheckpoint, signCheckpoint, verifyCheckpoint } from './merkle/checkpoint.ts';
 import { leafHash, perfectRoot } from './merkle/hash.ts';
 import { rawPublicKey } from './merkle/note.ts';
@@ -19,11 +20,17 @@ export interface LogTree {
   readonly size: number;
   /** Adds leaves (their hashes, one after the other) within one bundle; never throws. */
   add(leaves: Uint8Array): void;
-  /** Puts the tiles that are full on the disk. */
-  writeTiles(): void;
+  /** Writes the tiles that are full. `now`: wall time in milliseconds, as for `publish`. */
+  writeTiles(now: number): void;
   /** Signs what is there and returns the note; `undefined` when nothing was added since the last one. */
-  publish(o: { readonly growing: Growing; readonly state: LogState }): string | undefined;
+  publish(o: { readonly growing: Growing; readonly state: LogState; readonly now: number }): string | undefined;
 }
+
+/**
+ * The hashes of a bundle are synced this long after they were written, when the kernel has written them anyway and the bundle may be gone already: a
+ * sync is dear, and from the entries, which are durable, they can be made again. A start does that for all that were not synced.
+ */
+const syncAfterMs = 40_000;
 
 /** What of a bundle that is not full is on the disk: entries as they are framed there. */
 export interface Growing {
@@ -51,15 +58,17 @@ export function openLogTree(o: {
   readonly folder: string;
   readonly origin: string;
   readonly key: KeyObject;
-  readonly size: number;
-  readonly spares: SpareFiles;
-  /** Entries of the bundle that is not full. */
-  readonly growing: readonly string[];
+  readonly spares: { readonly files: SpareFiles; readonly tiles: SpareFiles };
+  readonly found: Pick<Recovered, 'size' | 'firstBundle' | 'growing' | 'state'>;
 }): LogTree {
-  const { folder, origin, key, size, spares } = o;
+  const { folder, origin, key, spares } = o;
+  const { size, firstBundle, growing: grown, state: before } = o.found;
   const signed = readSigned(folder, { origin, key });
   if (signed.size > size) throw new BrokenTree(`${signed.size} entries were signed and ${size} are there`);
-  const open = loadEdge(folder, size, o.growing);
+  const bundles = Math.floor(size / tileWidth);
+  for (let bundle = Math.max(firstBundle, before ? (before.tiles ?? bundles) : 0); bundle < bundles; bundle++)
+    restoreTile(folder, bundle);
+  const open = loadEdge(folder, size, grown.entries);
   if (signed.note !== undefined) {
     const root = Buffer.from(treeRoot(signed.size, createTileReader(folder, signed.size)));
     if (!root.equals(signed.root)) throw new BrokenTree('its hashes are not those that were signed');
@@ -69,12 +78,27 @@ export function openLogTree(o: {
   let older = listPartials(folder);
 
   const full: TileBytes[] = [];
-  const writeTiles = (): void => {
-    for (; full.length > 0; full.shift()) writeTile(full[0]!);
+  /** Tiles of the lowest level that are not synced, in order, and when they were written. */
+  const unsynced: { readonly bundle: number; readonly at: number }[] = [];
+  let synced = bundles;
+  const writeTiles = (now: number): void => {
+    for (; full.length > 0; full.shift()) {
+      const { level, index, bytes } = full[0]!;
+      const isLowest = level === 0;
+      writeFileIn(folder, tilePath(level, index), bytes, { spares: spares.tiles, isSynced: !isLowest });
+      if (isLowest) unsynced.push({ bundle: index, at: now });
+    }
   };
-  const writeTile = ({ level, index, width, bytes }: TileBytes): string => {
+  const syncTiles = (now: number): void => {
+    for (; unsynced.length > 0 && now - unsynced[0]!.at >= syncAfterMs; unsynced.shift()) {
+      const { bundle } = unsynced[0]!;
+      syncIfThere(join(folder, tilePath(0, bundle)));
+      synced = bundle + 1;
+    }
+  };
+  const writePartial = ({ level, index, width, bytes }: TileBytes): string => {
     const path = tilePath(level, index, width);
-    writeFileIn(folder, path, bytes, spares);
+    writeFileIn(folder, path, bytes, { spares: spares.files });
     return path;
   };
 
@@ -86,26 +110,36 @@ export function openLogTree(o: {
       full.push(...open.add(leaves));
     },
     writeTiles,
-    publish({ growing, state }) {
+    publish({ growing, state, now }) {
       if (open.size === published || open.size !== state.size) return undefined;
-      writeTiles();
-      const written = open.partial().map(writeTile);
+      writeTiles(now);
+      syncTiles(now);
+      const written = open.partial().map(writePartial);
       if (growing.count > 0) {
         const path = bundlePath(Math.floor(open.size / tileWidth), growing.count);
-        writeFileIn(folder, path, growing.entries, spares);
+        writeFileIn(folder, path, growing.entries, { spares: spares.files });
         written.push(path);
       }
-      writeFileAtomic(logFile.state(folder), `${JSON.stringify(state)}\n`);
+      writeFileAtomic(logFile.state(folder), `${JSON.stringify({ ...state, tiles: synced })}\n`);
       const note = signCheckpoint({ origin, size: open.size, root: open.root() }, key);
       writeFileAtomic(logFile.checkpoint(folder), note);
       published = open.size;
       // Whoever is reading the checkpoint before this one still finds its tiles.
       for (const path of older)
-        if (!written.includes(path) && !partials.includes(path)) removePartial(join(folder, path), spares);
+        if (!written.includes(path) && !partials.includes(path)) removePartial(join(folder, path), spares.files);
       [older, partials] = [partials, written];
       return note;
     },
   };
+}
+
+/** Makes a tile of the lowest level again when it is not what its entries say. Nothing when they are not there: whoever needs it finds that. */
+function restoreTile(folder: string, bundle: number): void {
+  const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
+  if (entries.length !== tileWidth) return;
+  const hashes = Buffer.concat(entries.map(leafHash));
+  const path = tilePath(0, bundle);
+  if (!readIfThere(join(folder, path))?.equals(hashes)) writeFileIn(folder, path, hashes);
 }
 
 /** The log on the disk does not continue what was signed: entries are gone, or tiles or the key were changed. */
@@ -155,14 +189,40 @@ function knownHashes(folder: string, o: { level: number; total: number; width: n
   return readTile(folder, { level: o.level, index, width: o.width })?.slice(0, o.width);
 }
 
-/** Whole and synced before it has its name; a name that a power cut takes back is written again from what it was made of. */
-function writeFileIn(folder: string, path: string, bytes: Uint8Array, spares?: SpareFiles): void {
-  const file = join(folder, path);
-  const temporary = `${file}.tmp`;
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  spares?.give(temporary);
-  writeFileSync(temporary, bytes, { mode: 0o600, flush: true });
-  renameSync(temporary, file);
+/** Whole, and synced if it is to be, before it has its name; a name that a power cut takes back is written again from what it was made of. */
+function writeFileIn(
+  folder: string,
+  path: string,
+  bytes: Uint8Array,
+  { spares, isSynced = true }: { readonly spares?: SpareFiles; readonly isSynced?: boolean } = {},
+): void {
+  const place = join(folder, path);
+  const spare = spares?.use();
+  const beside = spare ?? `${place}.tmp`;
+  if (!spare) mkdirSync(dirname(place), { recursive: true, mode: 0o700 });
+  const file = realDisk.open(beside, spare ? 'r+' : 'w', 0o600);
+  try {
+    realDisk.write(file, bytes, 0);
+    if (spare) realDisk.cut(file, bytes.length);
+    if (isSynced) realDisk.sync(file);
+  } finally {
+    closeQuietly(file);
+  }
+  moveIfThere(beside, place);
+}
+
+function syncIfThere(path: string): void {
+  try {
+    const file = openSync(path, 'r+');
+    try {
+      realDisk.sync(file);
+    } finally {
+      closeQuietly(file);
+    }
+  } catch (thrown) {
+    // It went with its bundle.
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+  }
 }
 
 /** Removes a tile that was left partial, and its folder when nothing else is in it. */

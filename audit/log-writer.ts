@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { messageOf } from '#base/error';
 import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { Bundle } from './bundle.ts';
-import { type Disk, moveIfThere, realDisk } from './disk.ts';
+import { type Disk, moveIfThere, realDisk, syncFolder } from './disk.ts';
 import { commitmentsOf } from './entry.ts';
-import { createGrowingBundle } from './growing-bundle.ts';
+import { createGrowingBundle, type GrowingBundle } from './growing-bundle.ts';
 import { listBundles, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
 import { type LogState, parseEntry, type Recovered, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
@@ -75,16 +75,20 @@ export function openLogWriter(
 ): LogWriter {
   const { folder, notify, disk = realDisk } = o;
   makePrivateFolder(folder);
-  const spares = openSpareFiles(logFile.spare(folder));
-  const options = { folder, disk, spares, onNotice: (message: string) => notify({ what: 'notice', message }) };
+  const spares = { files: openSpareFiles(logFile.spare(folder)), tiles: openSpareFiles(logFile.spareTiles(folder)) };
+  const options = {
+    ...{ folder, disk, spares: spares.files },
+    onNotice: (message: string) => notify({ what: 'notice', message }),
+  };
   removeTemporaries(folder);
   let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
   const key = openLogKey(folder);
   const { tree, origin, epoch, ...opened } = open();
-  let { growing, firstBundle, lastSeq } = opened;
+  let { firstBundle, lastSeq } = opened;
   const verifierKey = formatVerifierKey({ name: origin, kind: 1, publicKey: rawPublicKey(key) });
-  /** The growing bundle, and what does not fit into it. */
-  const bundles = [opened.bundle];
+  /** The growing bundle, and what does not fit into it; those of them that have been on their way to the disk. */
+  const bundles = [opened.growing.bundle];
+  const growing = [opened.growing];
   /** Bundles whose memory the next ones take over. */
   const done: Bundle[] = [];
   let noted = released;
@@ -101,9 +105,8 @@ export function openLogWriter(
       if ((state?.size ?? 0) > size) throw new BrokenTree(`${state?.size} entries were signed and ${size} are there`);
       const bundle = bundleOf(found.growing);
       return {
-        tree: openLogTree({ folder, origin: name, key, size, spares, growing: found.growing.entries }),
+        tree: openLogTree({ folder, origin: name, key, spares, found }),
         growing: createGrowingBundle({ ...options, bundle, isOnDisk: true }),
-        bundle,
         ...{ origin: name, epoch: at, firstBundle: found.firstBundle, lastSeq: found.lastSeq },
       };
     };
@@ -142,23 +145,48 @@ export function openLogWriter(
     return next;
   };
 
-  /** True when the bundle was full and has been moved to its place. */
-  const commitBundle = (): boolean => {
-    const bundle = bundles[0]!;
-    const before = growing.durable;
-    growing.flush();
+  const growingOf = (bundle: Bundle): GrowingBundle => createGrowingBundle({ ...options, bundle, isOnDisk: false });
+
+  /** A bundle that is on the disk is part of the log, and moved to its place when it is full. */
+  const settle = (one: GrowingBundle): void => {
+    const { bundle, durable: before } = one;
+    one.settle();
     if (bundle.count > before) lastSeq = bundle.range.last;
     tree.add(bundle.leavesFrom(before));
-    if (!bundle.isFull) return false;
-    tree.writeTiles();
-    growing.seal();
+    if (!bundle.isFull) return;
+    tree.writeTiles(o.now());
+    one.seal();
     bytesOf.set(bundle.number, bundle.bytes);
     ranges.set(bundle.number, bundle.range);
     bundles.shift();
+    growing.shift();
     if (done.length < mostDone) done.push(bundle);
     if (bundles.length === 0) bundles.push(new Bundle(bundle.number + 1, done.pop()));
-    growing = createGrowingBundle({ ...options, bundle: bundles[0]!, isOnDisk: false });
-    return true;
+    growing[0] ??= growingOf(bundles[0]!);
+  };
+
+  /** Makes the first so many bundles durable, as far as the disk takes them; their names all at once. */
+  const commit = (count: number): void => {
+    const written: GrowingBundle[] = [];
+    let hasNewNames = false;
+    let fault: unknown;
+    try {
+      for (const [at, bundle] of bundles.slice(0, count).entries()) {
+        growing[at] ??= growingOf(bundle);
+        hasNewNames = growing[at]!.write() || hasNewNames;
+        written.push(growing[at]!);
+      }
+    } catch (thrown) {
+      fault = thrown;
+    }
+    try {
+      if (hasNewNames) syncFolder(logFile.growing(folder));
+    } catch (thrown) {
+      for (const one of written) one.distrust();
+      throw thrown;
+    }
+    for (const one of written) settle(one);
+    if (fault) throw fault;
   };
 
   const noteReleased = (): void => {
@@ -183,8 +211,8 @@ export function openLogWriter(
   const drop = (bundle: number, range = rangeOf(bundle)): void => {
     // Before it goes: whoever opens the log next must not take it for lost.
     if (!range || range.last > noted) noteReleased();
-    for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.take(path);
-    spares.take(`${folder}/${tilePath(0, bundle)}`);
+    for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.files.take(path);
+    spares.tiles.take(`${folder}/${tilePath(0, bundle)}`);
     bytesOf.delete(bundle);
     ranges.delete(bundle);
     firstBundle = Math.max(firstBundle, bundle + 1);
@@ -208,9 +236,20 @@ export function openLogWriter(
     }
   };
 
+  const dropOld = (): void => {
+    const oldest = o.now() - o.maxAgeMs;
+    for (const bundle of bytesOf.keys()) {
+      const found = statIfThere(logFile.bundle(folder, bundle));
+      if (found && found.mtimeMs >= oldest) return;
+      const range = rangeOf(bundle);
+      if (range && range.last > released) return;
+      drop(bundle, range);
+    }
+  };
+
   const writer: LogWriter = {
     get standing() {
-      const size = bundles[0]!.number * tileWidth + growing.durable;
+      const size = bundles[0]!.number * tileWidth + growing[0]!.durable;
       return { durable: lastSeq, size, firstBundle, verifierKey, origin };
     },
     add({ rests, clear, seqs }) {
@@ -232,31 +271,29 @@ export function openLogWriter(
     },
     commit({ mayWait } = { mayWait: false }) {
       makeRoom();
-      growing.inspect();
+      growing[0]!.inspect();
       keepLogKey(folder, key);
-      while (commitBundle()) if (mayWait && !bundles[0]!.isFull) return;
+      const full = bundles.filter(({ isFull }) => isFull).length;
+      commit(mayWait && full > 0 ? full : bundles.length);
     },
     publish() {
       const state: LogState = { version: 1, size: tree.size, lastSeq, epoch };
       noteReleased();
-      return tree.publish({ growing: { count: growing.durable, entries: growing.durableEntries }, state });
+      const { durable: count, durableEntries: entries } = growing[0]!;
+      return tree.publish({ growing: { count, entries }, state, now: o.now() });
     },
     release(through) {
       released = Math.max(released, through);
     },
     prune() {
-      const oldest = o.now() - o.maxAgeMs;
-      for (const bundle of bytesOf.keys()) {
-        const found = statIfThere(logFile.bundle(folder, bundle));
-        if (found && found.mtimeMs >= oldest) return;
-        const range = rangeOf(bundle);
-        if (range && range.last > released) return;
-        drop(bundle, range);
-      }
+      dropOld();
+      // A busy log has used them since; an idle one shall not keep what it has dropped.
+      spares.files.erase();
     },
     close() {
       noteReleased();
-      growing.close();
+      spares.files.erase();
+      for (const one of growing) one.close();
     },
   };
   return writer;

@@ -237,6 +237,44 @@ describe('across restarts', () => {
   });
 });
 
+describe('L5: hashes that had their name and not their content when the power went', () => {
+  const tile = (folder: string, bundle: number): string => join(folder, 'tile', '0', `00${bundle}`);
+  const cut = (folder: string): void => {
+    writeFileSync(tile(folder, 0), '');
+    writeFileSync(tile(folder, 1), Buffer.alloc(8_192, 7));
+  };
+
+  test('are made of the entries again, and the log goes on as it was', async () => {
+    const folder = temporaryFolder();
+    const first = openLog(folder);
+    appendMany(first, 600);
+    await first.close();
+    cut(folder);
+    expect(verify(folder).faults).not.toEqual([]);
+    const second = openLog(folder);
+    appendMany(second, 1, 601);
+    await second.close();
+    expect(verify(folder)).toMatchObject({ size: 601, faults: [] });
+    expect(readdirSync(folder)).not.toContain('set-aside-1');
+  });
+
+  test('are synced later, and from then on a start does not look at them again', async () => {
+    const folder = temporaryFolder();
+    const own = createClock();
+    const first = openLog(folder, { clock: own });
+    appendMany(first, 600);
+    await first.flush();
+    own.step(60_000);
+    appendMany(first, 1, 601);
+    await first.close();
+    cut(folder);
+    const second = openLog(folder, { clock: own });
+    appendMany(second, 1, 602);
+    await second.close();
+    expect(verify(folder).faults).not.toEqual([]);
+  });
+});
+
 describe('L4: when the disk does not follow', () => {
   test.each(['write', 'datasync', 'open'] as const)(
     'a failing %s loses nothing that the queue can hold, and leaves no half line or double',
@@ -262,6 +300,28 @@ describe('L4: when the disk does not follow', () => {
       expect(verify(folder)).toMatchObject({ size: kept + 300, faults: [] });
     },
   );
+
+  test('what of many bundles the disk has taken is not written again, whatever becomes of the next', async () => {
+    const folder = temporaryFolder();
+    const disk = createFaultyDisk();
+    const log = openLog(folder, { disk });
+    let opened = 0;
+    const { open } = disk;
+    disk.open = (path, ...rest) => {
+      // Two files for each bundle: the third bundle has one of them.
+      if (++opened === 6) throw Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+      return open(path, ...rest);
+    };
+    appendMany(log, 900);
+    await log.flush();
+    expect(entriesIn(folder)).toHaveLength(512);
+    await log.flush();
+    expect(seqs(await log.read(1, 1_000))).toHaveLength(900);
+    expect(opened).toBe(10);
+    expect(log.lost).toBe(0);
+    await log.close();
+    expect(verify(folder)).toMatchObject({ size: 900, faults: [] });
+  });
 
   test('mode count keeps taking records, and declares how many are gone once it can write again', async () => {
     const disk = createFaultyDisk();

@@ -1,5 +1,5 @@
-// Files that are used again: never with what was in them, never more than a few, and never at the cost of a file that is needed.
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+// Files that are used again: never more than a few, never at the cost of a file that is needed, and what was in them does not stay.
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createRecordLog } from '#audit';
@@ -11,17 +11,20 @@ import { temporaryFolder } from '../helpers/folder.ts';
 import { logKeyOf } from '../helpers/log-folder.ts';
 import { recordOf } from '../helpers/record.ts';
 
-test('a file that was taken is given again, empty and as the same file', () => {
+test('a file that was taken is lent as it is, and erased when nothing needed it', () => {
   const folder = temporaryFolder();
-  const [old, next] = [join(folder, 'old'), join(folder, 'next')];
+  const [one, other] = [join(folder, 'one'), join(folder, 'other')];
   const spares = openSpareFiles(join(folder, 'spare'));
-  writeFileSync(old, 'erased', { mode: 0o600 });
-  const { ino } = statSync(old);
-  spares.take(old);
-  expect(existsSync(old)).toBe(false);
-  spares.give(next);
-  expect(statSync(next).ino).toBe(ino);
-  expect(readFileSync(next, 'utf8')).toBe('');
+  for (const path of [one, other]) writeFileSync(path, 'dropped', { mode: 0o600 });
+  const { ino } = statSync(other);
+  spares.take(one);
+  spares.take(other);
+  expect(readdirSync(folder)).toEqual(['spare']);
+  const used = spares.use()!;
+  expect([statSync(used).ino, readFileSync(used, 'utf8')]).toEqual([ino, 'dropped']);
+  spares.erase();
+  expect(readFileSync(spares.use()!, 'utf8')).toBe('');
+  expect(spares.use()).toBeUndefined();
 });
 
 test('what is more than a few is removed, and so is whatever an earlier process left', () => {
@@ -37,16 +40,16 @@ test('what is more than a few is removed, and so is whatever an earlier process 
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('nothing to take, nothing to give and a folder that somebody removed are no errors', () => {
+test('nothing to take, nothing to use and a folder that somebody removed are no errors', () => {
   const folder = temporaryFolder();
   const spares = openSpareFiles(join(folder, 'spare'));
   spares.take(join(folder, 'missing'));
-  spares.give(join(folder, 'next'));
+  expect(spares.use()).toBeUndefined();
   writeFileSync(join(folder, 'old'), 'x');
   spares.take(join(folder, 'old'));
   rmSync(join(folder, 'spare'), { recursive: true });
-  spares.give(join(folder, 'next'));
-  expect(existsSync(join(folder, 'next'))).toBe(false);
+  spares.erase();
+  expect(spares.use()).toBeUndefined();
 });
 
 test('a log at its size limit makes no further files: those of the oldest bundles become those of the next', async () => {

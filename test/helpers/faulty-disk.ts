@@ -24,6 +24,7 @@ export function createFaultyDisk(): FaultyDisk {
       writeSync(file, bytes, 0, Math.min(bytes.length, fault.afterBytes ?? 0), position);
       throw broken();
     },
+    cut: realDisk.cut,
     sync(file) {
       if (fault?.on === 'datasync') throw broken();
       realDisk.sync(file);
