@@ -1,5 +1,5 @@
 // Where a log's writer runs: in a worker thread that is started by the first record (an idle process has none), or in this thread for
-// tests and for logs of few entries. What is asked of it is answered in order.
+// tests and for logs of few entries. What is asked of it is answered in order. All that is to be done goes in one message: each one wakes a thread.
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '#base/clock';
@@ -11,19 +11,26 @@ export interface Engine {
   /** False before `open` and after the writer died: what was added and not committed since must be added again. */
   readonly isOpen: boolean;
   open(): Promise<Standing>;
-  add(batch: Batch): void;
-  commit(o: { readonly mayWait: boolean }): Promise<Standing>;
-  publish(): Promise<string | undefined>;
-  release(through: number): void;
+  /** Adds the batches, of which the writer has heard even when this rejects, and makes everything durable that was added. */
+  write(work: Work): Promise<Standing>;
+  /** `released`: everything up to this sequence is kept elsewhere. */
+  publish(o: { readonly released: number }): Promise<string | undefined>;
   prune(): void;
   close(): Promise<void>;
 }
 
-type Question = 'open' | 'commit' | 'commit-full' | 'publish' | 'prune' | 'close';
-export type Request =
-  | { readonly ask: Question; readonly id: number }
-  | { readonly ask: 'add'; readonly batch: Batch }
-  | { readonly ask: 'release'; readonly through: number };
+/** What a writer is to do. */
+export interface Work {
+  readonly batches: readonly Batch[];
+  readonly released: number;
+  readonly mayWait: boolean;
+}
+
+type Question =
+  | { readonly ask: 'open' | 'prune' | 'close' }
+  | { readonly ask: 'publish'; readonly released: number }
+  | ({ readonly ask: 'write' } & Work);
+export type Request = Question & { readonly id: number };
 
 export type Reply =
   | { readonly id: number; readonly standing?: Standing; readonly note?: string | undefined }
@@ -52,13 +59,16 @@ export function createLocalEngine({
       writer ??= openLogWriter({ ...settings, notify, now, ...(disk ? { disk } : {}) });
       return writer.standing;
     },
-    add: (batch) => writer?.add(batch),
-    async commit(how) {
-      writer!.commit(how);
+    async write({ batches, released, mayWait }) {
+      for (const batch of batches) writer!.add(batch);
+      writer!.release(released);
+      writer!.commit({ mayWait });
       return writer!.standing;
     },
-    publish: async () => writer?.publish(),
-    release: (through) => writer?.release(through),
+    async publish({ released }) {
+      writer?.release(released);
+      return writer?.publish();
+    },
     prune: () => writer?.prune(),
     async close() {
       writer?.close();
@@ -105,13 +115,13 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
     );
     return started;
   };
-  const ask = (what: Question) =>
+  const ask = (question: Question) =>
     new Promise<{ standing?: Standing; note?: string | undefined }>((resolve, reject) => {
       if (!worker) return reject(new Error('the thread that writes decision records is not running'));
       const id = next++;
       waiting.set(id, { resolve, reject });
       worker.ref();
-      worker.postMessage({ ask: what, id } satisfies Request);
+      worker.postMessage({ ...question, id } satisfies Request);
     });
 
   return {
@@ -121,22 +131,20 @@ export function createWorkerEngine({ settings, notify }: EngineOptions): Engine 
     async open() {
       worker ??= start();
       try {
-        return (await ask('open')).standing!;
+        return (await ask({ ask: 'open' })).standing!;
       } catch (thrown) {
         await worker?.terminate();
         worker = undefined;
         throw thrown;
       }
     },
-    add: (batch) => worker?.postMessage({ ask: 'add', batch } satisfies Request),
-    commit: async ({ mayWait }) => (await ask(mayWait ? 'commit-full' : 'commit')).standing!,
-    publish: async () => (worker ? (await ask('publish')).note : undefined),
-    release: (through) => worker?.postMessage({ ask: 'release', through } satisfies Request),
-    prune: () => void (worker && ask('prune').catch(() => undefined)),
+    write: async (work) => (await ask({ ask: 'write', ...work })).standing!,
+    publish: async ({ released }) => (worker ? (await ask({ ask: 'publish', released })).note : undefined),
+    prune: () => void (worker && ask({ ask: 'prune' }).catch(() => undefined)),
     async close() {
       if (!worker) return;
       const closing = worker;
-      await ask('close').catch(() => undefined);
+      await ask({ ask: 'close' }).catch(() => undefined);
       worker = undefined;
       await closing.terminate();
     },

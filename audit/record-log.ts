@@ -148,10 +148,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const markReleased = (through: number): void => {
     if (through <= released) return;
     released = through;
-    if (engine.isOpen) {
-      engine.release(released);
-      return signSoon();
-    }
+    if (engine.isOpen) return signSoon();
     try {
       // Lost in a power cut, it only makes records be sent twice.
       writeFileSync(logFile.released(folder), String(released), { mode: 0o600 });
@@ -208,8 +205,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     try {
       if (!engine.isOpen) await start();
       declareLosses();
-      handOver();
-      publish((await engine.commit(how)).durable);
+      publish((await engine.write({ batches: [...queue.handOver()], released, ...how })).durable);
       if (failing) log.info('decision records are written again', { folder, lost: losses.total });
       failing = undefined;
       retryMs = firstRetryMs;
@@ -220,17 +216,11 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     }
   };
 
-  /** Gives the writer what it does not have. */
-  const handOver = (): void => {
-    for (const batch of queue.handOver()) engine.add(batch);
-  };
-
   /** The writer begins with what is on the disk: records that it has already are not sent again. */
   const start = async (): Promise<void> => {
     const standing = await engine.open();
     publish(standing.durable);
     queue.begin(standing.size);
-    engine.release(released);
   };
 
   /** Tells who waits for it what is durable. */
@@ -250,7 +240,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const sign = async (): Promise<void> => {
     cancelPublish = undefined;
     try {
-      if ((await engine.publish()) === undefined) return;
+      if ((await engine.publish({ released })) === undefined) return;
       for (const listener of onCheckpoint) listener();
     } catch (thrown) {
       log.error(`a checkpoint could not be written: ${messageOf(thrown)}`, { folder });
@@ -317,9 +307,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
       losses.reported = false;
       declareLosses();
       queue.add(record, ++lastSeq);
-      if (failing) return;
-      wakeIn(batchMs);
-      if (queue.hasFullPart && engine.isOpen && !writing) handOver();
+      if (!failing) wakeIn(batchMs);
     },
     lose(count, reason) {
       if (closed || count === 0) return;

@@ -110,12 +110,6 @@ export class RecordQueue {
     return this.#waiting;
   }
 
-  /** Whether a whole part waits to be handed over. */
-  get hasFullPart(): boolean {
-    const last = this.#parts.at(-1);
-    return last !== undefined && last.index === undefined && last.isFull;
-  }
-
   /** The first sequence that is in memory. */
   get first(): number | undefined {
     return this.#parts[0]?.first;

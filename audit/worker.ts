@@ -11,19 +11,19 @@ const reply = (message: Reply): void => port.postMessage(message);
 let writer: LogWriter | undefined;
 
 port.on('message', (request: Request) => {
-  if (request.ask === 'add') return writer?.add(request.batch);
-  if (request.ask === 'release') return writer?.release(request.through);
   const { id } = request;
+  // A batch that cannot be added ends the thread: the next one begins with what is on the disk.
+  if (request.ask === 'write') for (const batch of request.batches) writer!.add(batch);
   try {
     writer ??= openLogWriter({
       ...settings,
       now: () => systemClock.now(),
       notify: (notice) => reply({ notice }),
     });
+    if (request.ask === 'write' || request.ask === 'publish') writer.release(request.released);
+    if (request.ask === 'write') writer.commit(request);
     if (request.ask === 'publish') return reply({ id, note: writer.publish() });
     if (request.ask === 'prune') writer.prune();
-    if (request.ask === 'commit') writer.commit();
-    if (request.ask === 'commit-full') writer.commit({ mayWait: true });
     if (request.ask === 'close') writer.close();
     reply({ id, standing: writer.standing });
   } catch (thrown) {
