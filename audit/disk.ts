@@ -33,11 +33,11 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Renames, with the folders that it needs; a file that has been moved already is no error. */
-export function moveIfThere(from: string, to: string): void {
-  if (isMoved(from, to)) return;
+/** Renames, with the folders that it needs; false when there is no such file (any more). */
+export function moveIfThere(from: string, to: string): boolean {
+  if (isMoved(from, to)) return true;
   mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
-  isMoved(from, to);
+  return isMoved(from, to);
 }
 
 /** False when the file or the folder that it goes to is not there. */

@@ -1,5 +1,5 @@
 // Erasing values that were recorded: the entry keeps its commitment, so every hash and proof stays valid. What is erased here is gone for good.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { writeFileAtomic } from '#base/files';
 import type { ClearValues, MaskableField } from './entry.ts';
 import { listBundles, listGrowing, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
@@ -28,6 +28,10 @@ export function maskLog(o: MaskOptions): { readonly erased: number; readonly lef
     if (isStopped) erased += maskLines(logFile.growingClear(folder, bundle), entries, o);
     else left += entries.filter((entry) => isMeant(entry, o)).length;
   }
+  // Of bundles that were dropped; a running writer erases them by itself.
+  if (isStopped)
+    for (const spare of [logFile.spare(folder), logFile.spareTiles(folder)])
+      rmSync(spare, { recursive: true, force: true });
   return { erased, left };
 }
 

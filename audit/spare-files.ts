@@ -1,7 +1,8 @@
 // Files that a log no longer needs, kept for those that it needs next. A log at its size limit removes three files and makes three for every 256
 // entries, and on ext4 making one walks over every inode that was freed in the last minutes: that cost more than all hashing.
-import { existsSync, mkdirSync, renameSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { moveIfThere } from './disk.ts';
 
 export interface SpareFiles {
   /** Takes a file out of its place; removed when there are enough. One that is not there is no error. */
@@ -21,15 +22,13 @@ export function openSpareFiles(folder: string): SpareFiles {
   let made = 0;
   return {
     take(path) {
-      if (spare.length === most) return rmSync(path, { force: true });
+      const kept = join(folder, String(made++));
       try {
-        mkdirSync(folder, { recursive: true, mode: 0o700 });
-        const kept = join(folder, String(made++));
-        renameSync(path, kept);
-        spare.push(kept);
+        if (spare.length < most && moveIfThere(path, kept)) return void spare.push(kept);
       } catch {
-        rmSync(path, { force: true });
+        // It cannot be kept, so it goes.
       }
+      rmSync(path, { force: true });
     },
     use() {
       const kept = spare.pop();

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createRecordLog } from '#audit';
+import { createRecordLog, maskLog } from '#audit';
 import { silentLog } from '#base/log';
 import { openSpareFiles } from '../../audit/spare-files.ts';
 import { verifyLog } from '../../audit/verify-log.ts';
@@ -78,4 +78,28 @@ test('a log at its size limit makes no further files: those of the oldest bundle
   await log.close();
   expect(inodes().filter((ino) => before.has(ino)).length).toBeGreaterThan(0);
   expect(verifyLog({ folder, key: logKeyOf(folder) }).faults).toEqual([]);
+});
+
+test('a log that drops bundles has nothing left of them in its folder once it was pruned, closed or masked', async () => {
+  const folder = join(temporaryFolder(), 'log');
+  const log = createRecordLog({
+    ...{ folder, clock: createClock(), log: silentLog, writer: 'this-thread', maxBytes: 300_000 },
+    origin: 'example.org/payments/i-1',
+  });
+  for (let n = 0; n < 1_500; n++) log.append(recordOf({ id: `d-${n}`, path: '/secret' }));
+  await log.flush();
+  log.release(log.lastSeq);
+  for (let n = 0; n < 300; n++) log.append(recordOf({ id: `e-${n}` }));
+  await log.flush();
+  const left = (): string =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((each) => each.isFile() && each.parentPath.includes('spare'))
+      .map((each) => readFileSync(join(each.parentPath, each.name), 'latin1'))
+      .join();
+  const whileOpen = left();
+  await log.close();
+  expect([whileOpen.includes('/secret'), left().includes('/secret')]).toEqual([true, false]);
+  writeFileSync(join(folder, 'spare', 'files', '99'), '/secret of a process that was killed');
+  maskLog({ folder, fields: ['path'], isStopped: true });
+  expect(left()).toBe('');
 });
