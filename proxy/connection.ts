@@ -1,10 +1,13 @@
 // One open socket and what is known about it. Writes of one event-loop turn leave in one system call; time limits are plain numbers that one
 // sweep looks at. Whatever the other side does, nothing is thrown from here: a broken socket ends in `closed`.
 import type { Socket } from 'node:net';
+import { Output, type Piece } from './output.ts';
 import { readInto } from './read-buffer.ts';
+import { giveSlab } from './slabs.ts';
 
 /** What a codec does with a connection. */
 export interface ConnectionHandler {
+  /** The bytes are lent for the time of the call. */
   read(bytes: Buffer): void;
   /** The other side will send no more. */
   ended(): void;
@@ -30,8 +33,8 @@ export interface ConnectionOptions {
   readonly bufferBytes: number;
 }
 
-/** Pieces up to this many bytes in all are copied into one buffer; larger ones go out by one gathering write. */
-const copyLimit = 65_536;
+/** A turn with more bytes than this is written by way of an `Output`. */
+const mostSmall = 4_096;
 
 export class Connection {
   readonly id: string;
@@ -54,7 +57,9 @@ export class Connection {
 
   readonly #turn: Turn;
   readonly #bufferBytes: number;
+  /** What is to be written: a few small things, or all of it in `#output`. */
   #pieces: (string | Buffer)[] = [];
+  #output = new Output();
   #queued = 0;
   #isScheduled = false;
   #isBlocked = false;
@@ -79,21 +84,30 @@ export class Connection {
     socket.on('close', () => {
       this.isClosed = true;
       this.deadline = 0;
-      this.#pieces = [];
+      this.#dropQueued();
       this.handler.closed();
     });
     if (socket.destroyed) this.isClosed = true;
   }
 
-  /** Queues a piece for the end of this turn; strings are latin1. False: wait for `drained`. */
+  /** Queues a copy of a piece for the end of this turn; strings are latin1. False: wait for `drained`. */
   write(piece: string | Buffer): boolean {
     if (this.isClosed || this.#isFinishing) return true;
-    this.#pieces.push(piece);
-    this.#queued += piece.length;
-    this.schedule();
-    if (this.#queued + this.socket.writableLength < this.#bufferBytes) return true;
-    this.#isBlocked = true;
-    return false;
+    if (this.#output.queued === 0 && this.#queued + piece.length <= mostSmall)
+      this.#pieces.push(typeof piece === 'string' ? piece : Buffer.from(piece));
+    else {
+      this.#moveSmall();
+      this.#output.add(piece);
+    }
+    return this.#queue(piece.length);
+  }
+
+  /** The same for a part of an output, which is not copied. */
+  give(piece: Piece): boolean {
+    if (this.isClosed || this.#isFinishing) return true;
+    this.#moveSmall();
+    this.#output.give(piece);
+    return this.#queue(piece.bytes.length);
   }
 
   /** Asks for a `flush` at the end of this turn. */
@@ -122,21 +136,22 @@ export class Connection {
   flush(): void {
     this.handler.flushing?.();
     this.#isScheduled = false;
-    const pieces = this.#pieces;
-    if (pieces.length === 0 || this.isClosed) return;
+    if (this.#queued === 0 || this.isClosed) return;
     const size = this.#queued;
-    this.#pieces = [];
     this.#queued = 0;
     const { socket } = this;
     // A socket has a bound of its own, below which it never says that it has drained.
     const isUntold = this.#isBlocked && this.#bufferBytes < socket.writableHighWaterMark;
     const done = isUntold ? () => this.#drained() : undefined;
-    if (pieces.length === 1) this.#put(pieces[0]!, done);
-    else if (size <= copyLimit) socket.write(joined(pieces, size), done);
+    if (this.#pieces.length > 0) this.#putSmall(size, done);
     else {
       socket.cork();
-      for (let at = 0; at < pieces.length; at++) this.#put(pieces[at]!, at === pieces.length - 1 ? done : undefined);
+      this.#output.take((piece) => {
+        this.#put(piece, done);
+        return true;
+      });
       socket.uncork();
+      this.#output.release();
     }
     if (this.#isBlocked && !socket.writableNeedDrain) this.#drained();
   }
@@ -168,7 +183,7 @@ export class Connection {
   cut(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#pieces = [];
+    this.#dropQueued();
     const { socket } = this;
     // All is written and the end is leaving just now: libuv resets no such socket, and Node would never close it.
     if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy();
@@ -189,9 +204,38 @@ export class Connection {
     this.handler.retire();
   }
 
-  #put(piece: string | Buffer, done: (() => void) | undefined): void {
-    if (typeof piece === 'string') this.socket.write(piece, 'latin1', done);
-    else this.socket.write(piece, done);
+  #queue(size: number): boolean {
+    this.#queued += size;
+    this.schedule();
+    if (this.#queued + this.socket.writableLength < this.#bufferBytes) return true;
+    this.#isBlocked = true;
+    return false;
+  }
+
+  #dropQueued(): void {
+    this.#pieces = [];
+    this.#output = new Output();
+  }
+
+  #moveSmall(): void {
+    for (const piece of this.#pieces) this.#output.add(piece);
+    this.#pieces = [];
+  }
+
+  #putSmall(size: number, done: (() => void) | undefined): void {
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    if (pieces.length === 1 && typeof pieces[0] === 'string') this.socket.write(pieces[0], 'latin1', done);
+    else this.socket.write(joined(pieces, size), done);
+  }
+
+  #put({ bytes, slab }: Piece, done: (() => void) | undefined): void {
+    if (!slab) return void this.socket.write(bytes, done);
+    this.socket.write(bytes, (error) => {
+      // Of a write that failed nobody says whether the system still looks at its memory.
+      if (!error) giveSlab(slab);
+      done?.();
+    });
   }
 
   #drained(): void {

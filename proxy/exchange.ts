@@ -6,6 +6,7 @@ import { isIdempotent } from '#routing';
 import { nowhere } from './crowd.ts';
 import { fail } from './errors.ts';
 import { fieldsFromApp } from './headers.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import type { FieldList, RequestHead } from './request-head.ts';
 
 export interface ResponseHead {
@@ -22,7 +23,7 @@ export interface Downstream {
   /** An interim (1xx) response. */
   inform(head: ResponseHead): void;
   head(head: ResponseHead): void;
-  /** False: call again only after `downstreamReady`. */
+  /** The bytes are lent for the time of the call. False: call again only after `downstreamReady`. */
   data(bytes: Buffer): boolean;
   end(trailers: FieldList): void;
   /**
@@ -43,7 +44,7 @@ export type UpstreamFault =
 
 /** The called side of one exchange. Its head has been sent. */
 export interface Upstream {
-  /** False: call again only after `upstreamReady`. */
+  /** The bytes are lent for the time of the call. False: call again only after `upstreamReady`. */
   data(bytes: Buffer): boolean;
   end(trailers: FieldList): void;
   /** Nobody waits for the answer any more. */
@@ -113,8 +114,7 @@ export class Exchange {
   #requestEnded: boolean;
   #requestTrailers: FieldList = [];
   /** What has been read of the body, while all of it is kept. */
-  #kept: Buffer[] | undefined;
-  #keptBytes = 0;
+  #kept: KeptBytes | undefined;
   #keeping: Keeping | undefined;
   #answer: FieldList | undefined;
   #answerTrailers: FieldList | undefined;
@@ -168,7 +168,7 @@ export class Exchange {
   keepBody(keeping: Keeping): void {
     if (this.head.length === 0 || this.head.tunnel !== undefined || this.#keeping) return;
     this.#keeping = keeping;
-    this.#kept = [];
+    this.#kept = new KeptBytes();
   }
 
   /**
@@ -211,7 +211,7 @@ export class Exchange {
 
   #sendKept(upstream: Upstream): void {
     if (!this.#kept || (this.#kept.length === 0 && !this.#requestEnded)) return;
-    for (const bytes of this.#kept) upstream.data(bytes);
+    this.#kept.each((bytes) => upstream.data(bytes));
     if (this.#requestEnded) upstream.end(this.#requestTrailers);
   }
 
@@ -219,15 +219,13 @@ export class Exchange {
     const keeping = this.#keeping!;
     if (this.bytesIn > keeping.each || keeping.bytes + bytes.length > keeping.most) return this.#dropKept();
     keeping.bytes += bytes.length;
-    this.#keptBytes += bytes.length;
-    // The bytes that are read may be written over by the next ones.
-    this.#kept!.push(Buffer.from(bytes));
+    this.#kept!.add(bytes);
   }
 
   #dropKept(): void {
     if (!this.#kept) return;
-    this.#keeping!.bytes -= this.#keptBytes;
-    this.#keptBytes = 0;
+    this.#keeping!.bytes -= this.#kept.length;
+    this.#kept.clear();
     this.#kept = undefined;
   }
 

@@ -33,7 +33,7 @@ export function passThrough(o: PassthroughOptions): void {
   connection.handler = {
     ...idle,
     read(chunk) {
-      bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+      bytes = Buffer.concat([bytes, chunk]);
       const hello = readClientHello(bytes);
       if (hello.kind === 'refused') return end(fail('TLS_HELLO_INVALID', { reason: hello.reason }));
       if (hello.kind === 'read') return begin(o, hello.serverName, bytes);

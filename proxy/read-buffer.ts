@@ -1,6 +1,7 @@
 // Reads without garbage. Node makes a 64 KB buffer for each read of a socket; at a few thousand reads a second that has the collector run all the time
 // (measured: half of the CPU at one connection). What the `onread` option of `net.connect` does is done here for sockets that were accepted or speak TLS:
-// every read of this thread lands in the same memory and is copied out at its true size. Where a version of Node has no such inside, reading stays as it is.
+// every read of this thread lands in the same memory, which is lent for the time of one call. Where a version of Node has no such inside, reading stays
+// as it is.
 import type { Socket } from 'node:net';
 
 const memory = Buffer.allocUnsafeSlow(65_536);
@@ -10,7 +11,17 @@ interface Inside {
   [symbol: symbol]: unknown;
 }
 
-/** Calls `onBytes` for whatever comes from now on, in place of `data` events; `pause` and `resume` hold as always. */
+let spoil = false;
+
+/** For tests: what was lent is written over afterwards, so that a use of it shows. */
+export function spoilReads(): void {
+  spoil = true;
+}
+
+/**
+ * Calls `onBytes` for whatever comes from now on, in place of `data` events; `pause` and `resume` hold as always. The next read writes over the bytes:
+ * whoever wants them for longer than the call makes a copy.
+ */
 export function readInto(socket: Socket, onBytes: (bytes: Buffer) => void): void {
   const inside = socket as unknown as Inside;
   const [buffer, callback] = ['kBuffer', 'kBufferCb'].map((name) => symbolOf(socket, name));
@@ -21,9 +32,9 @@ export function readInto(socket: Socket, onBytes: (bytes: Buffer) => void): void
   }
   handle.useUserBuffer(memory);
   inside[buffer] = memory;
-  // Copied before anybody is called: another socket may be read while this one is dealt with.
   const handOn = (size: number): boolean => {
-    onBytes(Buffer.from(memory.subarray(0, size)));
+    onBytes(memory.subarray(0, size));
+    if (spoil) memory.fill(0xdb, 0, size);
     return true;
   };
   inside[callback] = handOn;

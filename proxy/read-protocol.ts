@@ -34,7 +34,7 @@ export function readProtocol(
   };
   const handler: ConnectionHandler = {
     read(bytes) {
-      first = first ? Buffer.concat([first, bytes]) : bytes;
+      first = first ? Buffer.concat([first, bytes]) : Buffer.from(bytes);
       decide();
     },
     ended: () => asHttp1().ended(),

@@ -49,7 +49,7 @@ export class TunnelEnd implements ConnectionHandler {
     this.#o = options;
     this.#connection = options.connection;
     this.#hasEnded = options.hasEnded;
-    if (options.rest.length > 0) this.#waiting.push(options.rest);
+    if (options.rest.length > 0) this.#waiting.push(Buffer.from(options.rest));
     this.#connection.handler = this;
     this.#mark();
   }
@@ -98,7 +98,8 @@ export class TunnelEnd implements ConnectionHandler {
   read(bytes: Buffer): void {
     if (this.#isOver) return;
     if (!this.#connection.isBlocked) this.#mark();
-    this.#waiting.push(bytes);
+    if (this.#isHeld || this.#waiting.length > 0) this.#waiting.push(Buffer.from(bytes));
+    else this.#o.events.onBytes(bytes);
     this.#handOn();
   }
 

@@ -9,6 +9,7 @@ import type { Limits } from '../limits.ts';
 import type { FieldList } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import { callerEvents, TunnelEnd } from '../tunnel.ts';
+import { Unread } from '../unread.ts';
 import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
@@ -29,7 +30,6 @@ export interface Http1DownstreamOptions {
   readonly onLimit: (limit: string) => void;
 }
 
-const nothing = Buffer.alloc(0);
 const methodOfInvalid = 'GET';
 /** How long a retired connection without a request stays for one that is on its way; the other side has mostly retired it too by then. */
 const lastRequestMs = 300;
@@ -37,7 +37,7 @@ const lastRequestMs = 300;
 export class Http1Downstream implements Downstream, ConnectionHandler {
   readonly #o: Http1DownstreamOptions;
   readonly #connection: Connection;
-  #pending: Buffer = nothing;
+  readonly #unread = new Unread();
   /**
    * Where the request stands: its head awaited, its body read, or read in full; `asked` holds what comes until a tunnel is answered, and is no
    * request if it is refused; `closing` drops whatever comes.
@@ -68,20 +68,20 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   get isIdle(): boolean {
-    return this.#phase === 'head' && this.#pending.length === 0;
+    return this.#phase === 'head' && this.#unread.bytes.length === 0;
   }
 
   get held(): number {
-    return this.#pending.length;
+    return this.#unread.bytes.length;
   }
 
   // What the connection says.
 
   read(bytes: Buffer): void {
     if (this.#phase === 'closing') return;
-    if (this.#phase === 'head' && this.#pending.length === 0 && !this.#connection.isBlocked)
+    if (this.#phase === 'head' && this.#unread.bytes.length === 0 && !this.#connection.isBlocked)
       this.#deadlineIn(this.#o.limits.headMs);
-    this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
+    this.#unread.lend(bytes);
     this.#advance();
   }
 
@@ -120,7 +120,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
       return this.#breakBody(fail('HTTP_TIMEOUT', { what: 'request body', ms: limits.bodyMs }));
     }
     if (this.#phase !== 'head') return;
-    if (this.#pending.length === 0) return this.#close();
+    if (this.#unread.bytes.length === 0) return this.#close();
     onLimit('head');
     this.#invalid(fail('HTTP_TIMEOUT', { what: 'request head', ms: limits.headMs }));
   }
@@ -228,6 +228,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     // A caller that has half-closed takes no answer from most servers either: there is no telling it from one that is gone.
     if (this.#hasEnded && this.#phase === 'head') this.#close();
     else if (this.#hasEnded) this.#gone();
+    this.#unread.settle();
     this.#throttle();
   }
 
@@ -239,16 +240,16 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   #readHead(): boolean {
-    if (this.#pending.length === 0) return false;
+    if (this.#unread.bytes.length === 0) return false;
     const { limits } = this.#o;
-    const found = findHead(this.#pending, 0, {
+    const found = findHead(this.#unread.bytes, 0, {
       limit: limits.headBytes,
       tooLarge: () => this.#headTooLarge(),
       refuse: refuseRequest,
     });
     if (!found) return false;
     const head = parseRequestHead(found.text, limits);
-    this.#pending = found.next === this.#pending.length ? nothing : this.#pending.subarray(found.next);
+    this.#unread.drop(found.next);
     this.#request = head;
     this.#response = 'none';
     this.#keepAlive = head.keepAlive;
@@ -268,7 +269,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   }
 
   #readBody(): boolean {
-    const bytes = this.#pending;
+    const bytes = this.#unread.bytes;
     if (bytes.length === 0) return false;
     if (!this.#chunks) {
       const size = Math.min(bytes.length, this.#bodyLeft);
@@ -292,7 +293,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
 
   #consume(size: number): void {
     this.#bytesSinceMark += size;
-    this.#pending = size === this.#pending.length ? nothing : this.#pending.subarray(size);
+    this.#unread.drop(size);
   }
 
   #bodyEnded(trailers: FieldList): void {
@@ -323,18 +324,18 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
       connection,
       limits,
       monotonic,
-      rest: this.#pending,
+      rest: this.#unread.bytes,
       hasEnded: this.#hasEnded,
       events: callerEvents(exchange, this.#o),
       onOver: onClosed,
     });
-    this.#pending = nothing;
+    this.#unread.clear();
     if (this.#isPaused) connection.resume();
   }
 
   /** Stops reading while more than a little waits here unparsed. */
   #throttle(): void {
-    const full = this.#phase !== 'closing' && this.#pending.length >= this.#o.limits.bufferBytes / 2;
+    const full = this.#phase !== 'closing' && this.#unread.bytes.length >= this.#o.limits.bufferBytes / 2;
     if (full === this.#isPaused) return;
     this.#isPaused = full;
     if (full) this.#connection.pause();
@@ -386,7 +387,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   #close(): void {
     if (this.#phase === 'closing') return;
     this.#phase = 'closing';
-    this.#pending = nothing;
+    this.#unread.drop(this.#unread.bytes.length);
     this.#isPaused = false;
     this.#connection.finish();
     this.#deadlineIn(2_000);
@@ -407,7 +408,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   #headTooLarge(): never {
     const { limits, onLimit } = this.#o;
     onLimit('head');
-    const line = this.#pending.indexOf(13);
+    const line = this.#unread.bytes.indexOf(13);
     if (line < 0 || line > limits.uriBytes + 64) throw fail('HTTP_URI_TOO_LONG', { limit: limits.uriBytes });
     throw fail('HTTP_HEAD_TOO_LARGE', { limit: `${limits.headBytes} bytes` });
   }
@@ -416,7 +417,7 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
   #awaitNext(): void {
     const { headMs, idleMs, writeMs } = this.#o.limits;
     if (this.#connection.isBlocked) this.#deadlineIn(writeMs);
-    else this.#deadlineIn(this.#pending.length > 0 ? headMs : idleMs);
+    else this.#deadlineIn(this.#unread.bytes.length > 0 ? headMs : idleMs);
   }
 
   #markBody(): void {

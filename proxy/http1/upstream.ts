@@ -8,6 +8,7 @@ import type { Limits } from '../limits.ts';
 import type { FieldList, RequestHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import { calledEvents, TunnelEnd } from '../tunnel.ts';
+import { Unread } from '../unread.ts';
 import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
@@ -29,8 +30,6 @@ export interface Http1UpstreamOptions {
   readonly onGone: (upstream: Http1Upstream) => void;
 }
 
-const nothing = Buffer.alloc(0);
-
 export class Http1Upstream implements Upstream, ConnectionHandler {
   readonly connection: Connection;
   readonly #o: Http1UpstreamOptions;
@@ -40,7 +39,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   #response: Http1Response | undefined;
   #chunks: ChunkedReader | undefined;
   #left = 0;
-  #pending: Buffer = nothing;
+  readonly #unread = new Unread();
   #isHeld = false;
   #isPaused = false;
   #isAdvancing = false;
@@ -142,7 +141,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   get held(): number {
-    return this.#pending.length;
+    return this.#unread.bytes.length;
   }
 
   // What the connection says.
@@ -151,7 +150,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     // Bytes that nobody asked for: the next caller must never take them for its answer.
     if (!this.#exchange) return this.abort();
     this.#hasAnswered = true;
-    this.#pending = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
+    this.#unread.lend(bytes);
     this.#advance();
   }
 
@@ -200,45 +199,46 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     }
     if (this.#tunnel) return;
     if (this.#hasEnded && this.#exchange && !this.#isHeld) this.#endedEarly();
+    this.#unread.settle();
     this.#throttle();
   }
 
   #step(): boolean {
     if (!this.#response) return this.#readHead();
-    const bytes = this.#pending;
+    const bytes = this.#unread.bytes;
     if (bytes.length === 0) return false;
     this.#deadlineIn(this.#o.limits.streamMs);
     if (this.#chunks) {
       const next = this.#chunks.step(bytes, 0);
-      this.#pending = bytes.subarray(next);
+      this.#unread.drop(next);
       if (this.#chunks.done) this.#finish(this.#chunks.trailers);
       else if (this.#chunks.piece) this.#exchange!.responseData(this.#chunks.piece);
       return next > 0;
     }
     if (this.#left === unknownLength) {
-      this.#pending = nothing;
+      this.#unread.drop(bytes.length);
       this.#exchange!.responseData(bytes);
       return true;
     }
     const size = Math.min(bytes.length, this.#left);
     this.#left -= size;
-    this.#pending = bytes.subarray(size);
+    this.#unread.drop(size);
     this.#exchange!.responseData(size === bytes.length ? bytes : bytes.subarray(0, size));
     if (this.#left === 0 && this.#exchange) this.#finish([]);
     return true;
   }
 
   #readHead(): boolean {
-    if (this.#pending.length === 0) return false;
+    if (this.#unread.bytes.length === 0) return false;
     const { limits } = this.#o;
-    const found = findHead(this.#pending, 0, {
+    const found = findHead(this.#unread.bytes, 0, {
       limit: limits.headBytes * 2,
       tooLarge: () => refuse('its head is too large'),
       refuse,
     });
     if (!found) return false;
     const head = parseResponseHead(found.text, limits, refuse);
-    this.#pending = this.#pending.subarray(found.next);
+    this.#unread.drop(found.next);
     if (this.#head?.tunnel && isAccepted(this.#head, head.status)) return this.#beginTunnel(head);
     // HTTP/2 has no 101: there this answer would read as the WebSocket's beginning, and its body as frames (RFC 8441 section 5).
     if (this.#head?.tunnel === 'websocket' && head.status >= 200 && head.status < 300)
@@ -276,13 +276,13 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       connection: this.connection,
       limits,
       monotonic,
-      rest: this.#pending,
+      rest: this.#unread.bytes,
       hasEnded: this.#hasEnded,
       events: calledEvents(exchange, this.#o),
       onOver: () => this.#leave(),
     });
     this.#tunnel = tunnel;
-    this.#pending = nothing;
+    this.#unread.clear();
     if (this.#isPaused) this.connection.resume();
     exchange.responseHead({ ...head, length: unknownLength });
     tunnel.unhold();
@@ -305,7 +305,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       isDelimited &&
       !announcesForbiddenBody(response) &&
       this.#requestEnded &&
-      this.#pending.length === 0 &&
+      this.#unread.bytes.length === 0 &&
       !this.#hasEnded &&
       !this.connection.isRetired;
     this.#exchange = undefined;
@@ -316,7 +316,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       this.#wasUsed = true;
       const seconds = response.keepAliveSeconds;
       this.#o.onIdle(this, seconds === undefined || Number.isNaN(seconds) ? undefined : seconds * 1_000);
-    } else if (this.#requestEnded && this.#pending.length === 0) {
+    } else if (this.#requestEnded && this.#unread.bytes.length === 0) {
       this.#leave();
       this.connection.finish();
       this.#deadlineIn(1_000);
@@ -340,7 +340,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
   }
 
   #throttle(): void {
-    const full = this.#pending.length >= this.#o.limits.bufferBytes / 2;
+    const full = this.#unread.bytes.length >= this.#o.limits.bufferBytes / 2;
     if (full === this.#isPaused || this.connection.isClosed) return;
     this.#isPaused = full;
     if (full) this.connection.pause();

@@ -53,6 +53,7 @@ export interface FrameSink {
   frame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void;
   /** A DATA frame begins; `length` counts its padding too, as flow control does. */
   dataBegin(flags: number, id: number, length: number): void;
+  /** The bytes are lent for the time of the call. */
   dataPiece(bytes: Buffer): void;
   /** `padding`: bytes of it, the length of the padding included. */
   dataEnd(padding: number): void;
@@ -118,9 +119,7 @@ export class FrameReader {
       at += whole;
       frames++;
     }
-    // A few bytes are copied, so that they do not keep a large buffer alive.
-    if (at < all.length && !this.#isStopped)
-      this.#rest = all.length - at > 256 ? all.subarray(at) : Buffer.from(all.subarray(at));
+    if (at < all.length && !this.#isStopped) this.#rest = Buffer.from(all.subarray(at));
     return frames;
   }
 

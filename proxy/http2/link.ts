@@ -181,7 +181,7 @@ export class Link implements ConnectionHandler {
   flushing(): void {
     // What waits goes as far as the connection takes it.
     while (this.outgoing.out.queued > 0) {
-      if (!this.outgoing.out.take((piece) => this.connection.write(piece))) {
+      if (!this.outgoing.out.take((piece) => this.connection.give(piece))) {
         this.#blockedAt ||= this.time;
         return;
       }

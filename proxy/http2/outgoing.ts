@@ -1,9 +1,10 @@
 // The frames that go over a connection, put together in its output. Writes nothing that the windows of the other side do not allow, and nothing at
 // all once stopped.
+
+import { Output } from '../output.ts';
 import type { FieldList } from '../request-head.ts';
 import { flag, frameHead, frameType, writeFrameHead } from './frames.ts';
 import { fieldOverhead, HpackEncoder } from './hpack-encode.ts';
-import { Output } from './output.ts';
 import type { PeerSettings } from './settings.ts';
 import { defaultWindow } from './settings.ts';
 import type { LinkStream } from './stream.ts';
@@ -59,7 +60,7 @@ export class Outgoing {
     this.#schedule();
   }
 
-  /** Writes as many of the bytes as the windows allow and returns how many that were. */
+  /** Writes a copy of as many of the bytes as the windows allow and returns how many that were. */
   writeData(stream: LinkStream, bytes: Buffer): number {
     if (this.isStopped) return 0;
     const { out } = this;

@@ -1,5 +1,6 @@
 // One HTTP/2 stream as its connection sees it: what may still be sent and received, and the body bytes that wait on either side. Holds at most
 // one window of bytes that came, and one piece of what goes; whoever gives it more was told to wait.
+import { KeptBytes } from '../kept-bytes.ts';
 import type { FieldList } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
 import { ending } from './closed-streams.ts';
@@ -7,8 +8,6 @@ import type { HeaderBlock } from './incoming.ts';
 import type { Link } from './link.ts';
 import { errorCode } from './link-error.ts';
 
-/** Small pieces that wait are gathered in buffers of this size, so that a byte that waits costs about a byte. */
-const gatherBytes = 16_384;
 /** Most bytes sent for one stream before the next one has its turn. */
 const quantum = 65_536;
 
@@ -48,11 +47,10 @@ export abstract class LinkStream {
   #window: number;
   #taken = 0;
   #wasHeld = false;
-  #held: Buffer[] = [];
-  #gathered = 0;
+  readonly #held = new KeptBytes();
   #heldEnd: FieldList | undefined;
   #isHandingOn = false;
-  #pending: Buffer[] = [];
+  readonly #pending = new KeptBytes();
   #pendingEnd: FieldList | undefined;
 
   constructor(link: Link, id: number) {
@@ -102,7 +100,7 @@ export abstract class LinkStream {
         return this.onMalformed('its body is longer than its content-length');
       }
     }
-    if (this.isHeld || this.#held.length > 0) this.#hold(bytes);
+    if (this.isHeld || this.#held.length > 0) this.#held.add(bytes);
     else this.#handOn(bytes);
   }
 
@@ -145,14 +143,7 @@ export abstract class LinkStream {
     if (this.#isHandingOn) return;
     this.#isHandingOn = true;
     // What is handed on may ask to be held again.
-    while (!this.isHeld && this.#held.length > 0) {
-      let bytes = this.#held.shift()!;
-      if (this.#held.length === 0 && this.#gathered > 0) {
-        bytes = bytes.subarray(0, this.#gathered);
-        this.#gathered = 0;
-      }
-      this.#handOn(bytes);
-    }
+    while (!this.isHeld && this.#held.length > 0) this.#held.shift((bytes) => this.#handOn(bytes));
     this.#isHandingOn = false;
     if (!this.isHeld && this.#heldEnd) {
       const trailers = this.#heldEnd;
@@ -163,13 +154,10 @@ export abstract class LinkStream {
 
   /** Nobody wants what came any more. */
   protected discard(): void {
-    let bytes = 0;
-    for (const piece of this.#held) bytes += piece.length;
-    if (this.#gathered > 0) bytes += this.#gathered - gatherBytes;
-    this.#held = [];
-    this.#gathered = 0;
+    const bytes = this.#held.length;
+    this.#held.clear();
     this.#heldEnd = undefined;
-    this.#pending = [];
+    this.#pending.clear();
     this.#pendingEnd = undefined;
     if (bytes > 0) this.link.credit(bytes);
   }
@@ -177,26 +165,6 @@ export abstract class LinkStream {
   #handOn(bytes: Buffer): void {
     this.onBody(bytes);
     this.credit(bytes.length);
-  }
-
-  #hold(bytes: Buffer): void {
-    if (bytes.length * 2 > gatherBytes || this.#held.length === 0) {
-      this.#sealGathered();
-      this.#held.push(bytes);
-      return;
-    }
-    if (this.#gathered === 0 || this.#gathered + bytes.length > gatherBytes) {
-      this.#sealGathered();
-      this.#held.push(Buffer.allocUnsafe(gatherBytes));
-    }
-    bytes.copy(this.#held.at(-1)!, this.#gathered);
-    this.#gathered += bytes.length;
-  }
-
-  #sealGathered(): void {
-    if (this.#gathered === 0) return;
-    this.#held.push(this.#held.pop()!.subarray(0, this.#gathered));
-    this.#gathered = 0;
   }
 
   // What goes.
@@ -221,7 +189,7 @@ export abstract class LinkStream {
       }
     }
     this.#noteSent(sent);
-    this.#pending.push(sent === 0 ? bytes : bytes.subarray(sent));
+    this.#pending.add(sent === 0 ? bytes : bytes.subarray(sent));
     link.waiting.add(this);
     return false;
   }
@@ -244,13 +212,11 @@ export abstract class LinkStream {
     let left = quantum;
     while (this.#pending.length > 0 && left > 0) {
       if (link.isCongested) return false;
-      const piece = this.#pending[0]!;
-      const sent = link.outgoing.writeData(this, piece.length > left ? piece.subarray(0, left) : piece);
+      const sent = link.outgoing.writeData(this, this.#pending.first(left));
       if (sent === 0) return false;
       this.#noteSent(sent);
       left -= sent;
-      if (sent === piece.length) this.#pending.shift();
-      else this.#pending[0] = piece.subarray(sent);
+      this.#pending.drop(sent);
     }
     if (this.#pending.length > 0) return false;
     if (this.#pendingEnd) {

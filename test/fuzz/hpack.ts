@@ -3,7 +3,7 @@
 import { HpackDecoder } from '../../proxy/http2/hpack-decode.ts';
 import { HpackEncoder } from '../../proxy/http2/hpack-encode.ts';
 import { LinkError } from '../../proxy/http2/link-error.ts';
-import { Output } from '../../proxy/http2/output.ts';
+import { Output } from '../../proxy/output.ts';
 import type { Verdict } from './http1.ts';
 import type { Random } from './random.ts';
 

@@ -7,6 +7,7 @@ import { isPosternError } from '#base/error';
 import type { Connection, ConnectionHandler } from '../../proxy/connection.ts';
 import { Exchange, type Upstream } from '../../proxy/exchange.ts';
 import { mayTrail } from '../../proxy/http1/chunked.ts';
+import type { Piece } from '../../proxy/output.ts';
 import {
   callOn,
   type Frame,
@@ -52,8 +53,8 @@ export function fakeConnection() {
     isRetired: false,
     isBlocked: false,
     isClosed: false,
-    write: (piece: Buffer) => {
-      written.push(piece);
+    give: ({ bytes }: Piece) => {
+      written.push(bytes);
       return true;
     },
     schedule: () => undefined,

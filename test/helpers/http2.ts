@@ -378,7 +378,7 @@ export async function ask(upstream: Http2Upstream, request: Ask = {}): Promise<A
     inform: (interim) => void answer.interim.push(interim),
     head: ({ status, fields, length }) => void Object.assign(answer, { status, fields, length }),
     data(bytes) {
-      pieces.push(bytes);
+      pieces.push(Buffer.from(bytes));
       return true;
     },
     end: (trailers) => void Object.assign(answer, { trailers }),

@@ -9,7 +9,7 @@ import { HpackDecoder } from '../../../proxy/http2/hpack-decode.ts';
 import { HpackEncoder } from '../../../proxy/http2/hpack-encode.ts';
 import { staticTable } from '../../../proxy/http2/hpack-table.ts';
 import { decodeHuffman } from '../../../proxy/http2/huffman.ts';
-import { Output } from '../../../proxy/http2/output.ts';
+import { Output } from '../../../proxy/output.ts';
 import { ask, callOurs, hello, serveOurs } from '../../helpers/http2.ts';
 
 const limits = { listBytes: 20_000, fields: 134 };

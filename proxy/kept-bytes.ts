@@ -1,0 +1,75 @@
+// Bytes that wait, first come first out, in memory of its own. A little costs about what it is; a lot lies in slabs, which go round. Nobody keeps
+// what is shown of it.
+import { giveSlab, slabBytes, takeSlab } from './slabs.ts';
+
+interface Block {
+  readonly bytes: Buffer;
+  from: number;
+  to: number;
+}
+
+/** Blocks grow up to this before slabs are used. */
+const mostSmall = 16_384;
+
+export class KeptBytes {
+  length = 0;
+  #blocks: Block[] = [];
+
+  /** Copies them. */
+  add(bytes: Buffer): void {
+    for (let from = 0; from < bytes.length; ) {
+      let block = this.#blocks.at(-1);
+      if (!block || block.to === block.bytes.length) {
+        block = { bytes: this.#memory(bytes.length - from), from: 0, to: 0 };
+        this.#blocks.push(block);
+      }
+      const size = bytes.copy(block.bytes, block.to, from);
+      block.to += size;
+      from += size;
+      this.length += size;
+    }
+  }
+
+  /** The oldest ones, `most` at most; they stay. */
+  first(most: number): Buffer {
+    const { bytes, from, to } = this.#blocks[0]!;
+    return bytes.subarray(from, Math.min(to, from + most));
+  }
+
+  /** Removes so many of what `first` has shown. */
+  drop(count: number): void {
+    const block = this.#blocks[0]!;
+    block.from += count;
+    this.length -= count;
+    if (block.from === block.to) release(this.#blocks.shift()!);
+  }
+
+  /** Removes a block of the oldest ones, shows it to `use` and lets go of its memory. */
+  shift(use: (bytes: Buffer) => void): void {
+    const block = this.#blocks.shift()!;
+    this.length -= block.to - block.from;
+    use(block.bytes.subarray(block.from, block.to));
+    release(block);
+  }
+
+  /** Shows all of them, in order; they stay. */
+  each(use: (bytes: Buffer) => void): void {
+    const blocks = this.#blocks;
+    for (const { bytes, from, to } of blocks) if (blocks === this.#blocks) use(bytes.subarray(from, to));
+  }
+
+  clear(): void {
+    for (const block of this.#blocks) release(block);
+    this.#blocks = [];
+    this.length = 0;
+  }
+
+  #memory(size: number): Buffer {
+    if (this.length + size > 2 * mostSmall) return takeSlab();
+    return Buffer.allocUnsafe(Math.max(size, Math.min(mostSmall, this.length)));
+  }
+}
+
+function release({ bytes }: Block): void {
+  if (bytes.length === slabBytes) giveSlab(bytes);
+}
