@@ -1,6 +1,6 @@
-// Bytes that wait, first come first out, in memory of its own. A little costs about what it is; a lot lies in slabs, which go round. Nobody keeps
+// Bytes that wait, first come first out, in memory of its own. They cost about what they are; a lot of them lies in slabs, which go round. Nobody keeps
 // what is shown of it.
-import { giveSlab, slabBytes, takeSlab } from './slabs.ts';
+import { giveSlab, leastSlab, takeSlab } from './slabs.ts';
 
 interface Block {
   readonly bytes: Buffer;
@@ -8,8 +8,8 @@ interface Block {
   to: number;
 }
 
-/** Blocks grow up to this before slabs are used. */
-const mostSmall = 16_384;
+/** The first block is as large as what comes first; the next ones as all before them, up to this. */
+const mostBlock = 65_536;
 
 export class KeptBytes {
   length = 0;
@@ -65,11 +65,11 @@ export class KeptBytes {
   }
 
   #memory(size: number): Buffer {
-    if (this.length + size > 2 * mostSmall) return takeSlab();
-    return Buffer.allocUnsafe(Math.max(size, Math.min(mostSmall, this.length)));
+    const wanted = Math.min(mostBlock, Math.max(size, this.length));
+    return wanted < leastSlab ? Buffer.allocUnsafe(wanted) : takeSlab(wanted);
   }
 }
 
 function release({ bytes }: Block): void {
-  if (bytes.length === slabBytes) giveSlab(bytes);
+  if (bytes.length >= leastSlab) giveSlab(bytes);
 }

@@ -1,6 +1,6 @@
 // What a connection will write at the end of this turn, one after the other in as few pieces of memory as it takes: one write of one buffer is cheaper
 // than a gathering one, and TLS makes its records of it without a gap. Memory once handed over is never written to again.
-import { giveSlab, slabBytes, takeSlab } from './slabs.ts';
+import { giveSlab, leastSlab, mostSlab, takeSlab } from './slabs.ts';
 
 /** A part of the output; `slab` when its memory has to be given back after it was written. */
 export interface Piece {
@@ -9,8 +9,6 @@ export interface Piece {
 }
 
 const leastBlock = 2_048;
-/** A turn with more than this is written in slabs. */
-const mostBlock = 16_384;
 const nothing = Buffer.alloc(0);
 
 export class Output {
@@ -34,16 +32,16 @@ export class Output {
   room(size: number): void {
     if (this.bytes.length - this.at >= size) return;
     this.#close();
-    const likely = Math.max(size, leastBlock, this.#lastTurn * 2);
-    this.#slab = likely > mostBlock && size <= slabBytes ? takeSlab() : undefined;
-    this.bytes = this.#slab ?? Buffer.allocUnsafe(Math.max(size, Math.min(mostBlock, likely)));
+    const likely = Math.max(leastBlock, Math.min(mostSlab, Math.max(this.#lastTurn, this.queued) * 2), size);
+    this.#slab = likely >= leastSlab && likely <= mostSlab ? takeSlab(likely) : undefined;
+    this.bytes = this.#slab ?? Buffer.allocUnsafe(likely);
     this.at = this.#from = 0;
   }
 
   /** Adds a copy of these bytes, or of this latin1 text. */
   add(piece: Buffer | string): void {
     for (let from = 0; from < piece.length; ) {
-      if (this.at === this.bytes.length) this.room(Math.min(piece.length - from, slabBytes));
+      if (this.at === this.bytes.length) this.room(Math.min(piece.length - from, mostSlab));
       const size = Math.min(piece.length - from, this.bytes.length - this.at);
       if (typeof piece !== 'string') piece.copy(this.bytes, this.at, from, from + size);
       else this.bytes.write(size === piece.length ? piece : piece.slice(from, from + size), this.at, 'latin1');

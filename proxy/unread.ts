@@ -1,10 +1,8 @@
 // Bytes that a codec has not read yet, always in one piece. They are lent by the connection for the time of one call; what is left of them afterwards is
 // copied, a lot of it into a slab, and stands at the front of what comes next.
-import { giveSlab, slabBytes, takeSlab } from './slabs.ts';
+import { giveSlab, leastSlab, mostSlab, takeSlab } from './slabs.ts';
 
 const nothing = Buffer.alloc(0);
-/** Up to this many bytes have memory of their size. */
-const mostSmall = 4_096;
 
 export class Unread {
   bytes: Buffer = nothing;
@@ -30,37 +28,41 @@ export class Unread {
     if (bytes.length === 0) return this.clear();
     if (!this.#isLent) return;
     this.#isLent = false;
-    if (bytes.length > mostSmall && bytes.length <= slabBytes) this.#inSlab(bytes);
-    else this.bytes = Buffer.from(bytes);
+    this.bytes = this.#own(bytes, nothing);
   }
 
   clear(): void {
     this.bytes = nothing;
     this.#isLent = false;
-    if (this.#slab) giveSlab(this.#slab);
-    this.#slab = undefined;
+    this.#giveBack();
   }
 
   #append(more: Buffer): void {
-    const { bytes } = this;
     this.#isLent = false;
-    const size = bytes.length + more.length;
-    if (size > slabBytes || (size <= mostSmall && !this.#slab)) {
-      this.bytes = Buffer.concat([bytes, more]);
-      if (this.#slab) giveSlab(this.#slab);
-      this.#slab = undefined;
-    } else {
-      this.#inSlab(bytes);
-      more.copy(this.#slab!, bytes.length);
-      this.bytes = this.#slab!.subarray(0, size);
-    }
+    this.bytes = this.#own(this.bytes, more);
   }
 
-  /** To the front of the slab, where they may be already. */
-  #inSlab(bytes: Buffer): void {
-    const slab = this.#slab ?? takeSlab();
-    this.#slab = slab;
+  /** Both in memory of this object, one after the other: what it has, when there is room. */
+  #own(bytes: Buffer, more: Buffer): Buffer {
+    const size = bytes.length + more.length;
+    let slab = this.#slab;
+    if (!slab || slab.length < size) {
+      if (size < leastSlab || size > mostSlab) {
+        const all = Buffer.concat([bytes, more]);
+        this.#giveBack();
+        return all;
+      }
+      slab = takeSlab(size);
+    }
     if (bytes.buffer !== slab.buffer || bytes.byteOffset !== slab.byteOffset) bytes.copy(slab);
-    this.bytes = slab.subarray(0, bytes.length);
+    more.copy(slab, bytes.length);
+    if (this.#slab !== slab) this.#giveBack();
+    this.#slab = slab;
+    return slab.subarray(0, size);
+  }
+
+  #giveBack(): void {
+    if (this.#slab) giveSlab(this.#slab);
+    this.#slab = undefined;
   }
 }
