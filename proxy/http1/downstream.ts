@@ -14,7 +14,7 @@ import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
 import type { Http1Request } from './head.ts';
-import { parseRequestHead } from './head.ts';
+import { parseRequestHead, requestBytes } from './head.ts';
 import { chunkedEnd, chunkHead, responseText, tunnelText } from './write.ts';
 
 export interface Http1DownstreamOptions {
@@ -246,9 +246,10 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
       limit: limits.headBytes,
       tooLarge: () => this.#headTooLarge(),
       refuse: refuseRequest,
+      allowed: requestBytes,
     });
     if (!found) return false;
-    const head = parseRequestHead(found.text, limits);
+    const head = parseRequestHead(found, limits);
     this.#unread.drop(found.next);
     this.#request = head;
     this.#response = 'none';

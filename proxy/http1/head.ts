@@ -3,6 +3,7 @@
 import { fail } from '../errors.ts';
 import type { RawHead } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
+import type { Head, LineBytes } from './find-head.ts';
 
 export interface HeadLimits {
   readonly headers: number;
@@ -40,26 +41,31 @@ export const methods: ReadonlySet<string> = new Set(
     'PROPPATCH PURGE QUERY REBIND REPORT SEARCH SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE'
   ).split(' '),
 );
-/** Anything but visible ASCII, tab and CRLF pairs. */
-const badRequestByte = /[^\t\r\n -~]|\r(?!\n)|(?<!\r)\n/;
+/** Visible ASCII and tab. */
+export const requestBytes = bytesThat(/[\t -~]/);
 /** Responses may carry bytes above 0x7F in values (RFC 9110 section 5.5); applications do send them. */
-const badResponseByte = /[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
+export const responseBytes = bytesThat(/[\t -~\x80-\xff]/);
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 
-/** Parses a request head, its last CRLF left off; throws `HTTP_*`. */
-export function parseRequestHead(text: string, limits: HeadLimits): Http1Request {
-  if (badRequestByte.test(text)) refuse('it has a control character, a byte above 0x7F or a bare CR or LF');
+/** Parses a request head that was found among `requestBytes`; throws `HTTP_*`. */
+export function parseRequestHead({ text, isClean }: Head, limits: HeadLimits): Http1Request {
+  if (!isClean) refuse('it has a control character, a byte above 0x7F or a bare CR or LF');
   const end = lineEnd(text, 0);
   const line = text.slice(0, end);
-  const [method, target, version, more] = line.split(' ');
-  if (!version || more !== undefined || line.includes('\t') || target === '') refuse('its request line is malformed');
+  const afterMethod = line.indexOf(' ');
+  const afterTarget = line.indexOf(' ', afterMethod + 1);
+  const method = line.slice(0, afterMethod);
+  const target = line.slice(afterMethod + 1, afterTarget);
+  const version = line.slice(afterTarget + 1);
+  if (afterTarget <= afterMethod || target === '' || version === '' || version.includes(' ') || line.includes('\t'))
+    refuse('its request line is malformed');
   if (version !== 'HTTP/1.1' && version !== 'HTTP/1.0') {
-    if (/^HTTP\/[0-9](\.[0-9])?$/.test(version!)) throw fail('HTTP_VERSION_UNSUPPORTED');
+    if (/^HTTP\/[0-9](\.[0-9])?$/.test(version)) throw fail('HTTP_VERSION_UNSUPPORTED');
     refuse('its version is malformed');
   }
   const isConnect = method === 'CONNECT';
-  if (!isConnect && !methods.has(method!)) refuseMethod(method!);
-  if (target!.length > limits.uriBytes) throw fail('HTTP_URI_TOO_LONG', { limit: limits.uriBytes });
+  if (!isConnect && !methods.has(method)) refuseMethod(method);
+  if (target.length > limits.uriBytes) throw fail('HTTP_URI_TOO_LONG', { limit: limits.uriBytes });
   const minor = version === 'HTTP/1.1' ? 1 : 0;
   const head = readFields(text, end + 2, limits.headers, refuse);
   if (head.host === undefined) refuse('it has no Host header');
@@ -78,12 +84,12 @@ export function parseRequestHead(text: string, limits: HeadLimits): Http1Request
     const hasBody = head.length !== undefined || head.coding !== undefined || head.expect !== undefined;
     if (minor === 0 || hasBody || head.upgrade !== undefined)
       refuse('CONNECT has a body, an upgrade or the version 1.0');
-    if (!/:[0-9]+$/.test(target!)) refuse('CONNECT does not name HOST:PORT');
+    if (!/:[0-9]+$/.test(target)) refuse('CONNECT does not name HOST:PORT');
   }
-  const isWebSocket = head.upgrade !== undefined && readUpgrade(method!, minor, head);
+  const isWebSocket = head.upgrade !== undefined && readUpgrade(method, minor, head);
   return {
-    method: method!,
-    target: target!,
+    method,
+    target,
     minor,
     host: head.host!,
     fields: head.fields,
@@ -104,9 +110,13 @@ function readUpgrade(method: string, minor: 0 | 1, head: ReadFields): boolean {
   return true;
 }
 
-/** Parses a response head, its last CRLF left off; throws with the given reason. */
-export function parseResponseHead(text: string, limits: HeadLimits, refuse: (reason: string) => never): Http1Response {
-  if (badResponseByte.test(text)) refuse('it has a control character or a bare CR or LF');
+/** Parses a response head that was found among `responseBytes`; throws with the given reason. */
+export function parseResponseHead(
+  { text, isClean }: Head,
+  limits: HeadLimits,
+  refuse: (reason: string) => never,
+): Http1Response {
+  if (!isClean) refuse('it has a control character or a bare CR or LF');
   const end = lineEnd(text, 0);
   const [, minorDigit, digits, reason] =
     /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: (.*))?$/.exec(text.slice(0, end)) ?? refuse('its status line is malformed');
@@ -189,6 +199,8 @@ function readFields(text: string, from: number, most: number, refuse: (reason: s
         head.coding = value.toLowerCase();
         break;
       case 'connection':
+        // What most servers say, and nothing new in HTTP/1.1.
+        if (value === 'keep-alive') break;
         for (const option of value.toLowerCase().split(',')) {
           const named = option.trim();
           if (named !== '' && !token.test(named)) refuse('its Connection header is malformed');
@@ -247,6 +259,10 @@ function dropNamed(fields: string[], options: readonly string[]): void {
 }
 const keptThroughHops =
   /^(?:close|keep-alive|x-postern-.*|x-forwarded-.*|forwarded|authorization|cookie|content-.*|traceparent)$/;
+
+function bytesThat(may: RegExp): LineBytes {
+  return Uint8Array.from({ length: 256 }, (_, byte) => (may.test(String.fromCharCode(byte)) ? 1 : 0));
+}
 
 function lineEnd(text: string, from: number): number {
   const end = text.indexOf('\r\n', from);

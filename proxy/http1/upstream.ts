@@ -13,7 +13,7 @@ import type { ChunkedReader } from './chunked.ts';
 import { createChunkedReader } from './chunked.ts';
 import { findHead } from './find-head.ts';
 import type { Http1Response } from './head.ts';
-import { parseResponseHead } from './head.ts';
+import { parseResponseHead, responseBytes } from './head.ts';
 import { chunkedEnd, chunkHead, requestText, webSocketAccept } from './write.ts';
 
 export interface Http1UpstreamOptions {
@@ -92,7 +92,8 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     }
     if (head.tunnel === 'websocket') this.#webSocketKey = randomBytes(16).toString('base64');
     this.connection.write(requestText(head, fields, this.#webSocketKey));
-    if (this.#requestEnded || head.tunnel) this.#deadlineIn(this.#o.responseMs);
+    if (this.#requestEnded || head.tunnel)
+      this.connection.deadline = (exchange.sentAt ?? this.#o.monotonic()) + this.#o.responseMs;
     return this;
   }
 
@@ -198,6 +199,7 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       this.#isAdvancing = false;
     }
     if (this.#tunnel) return;
+    if (this.#exchange && this.#response && !this.#isHeld) this.#deadlineIn(this.#o.limits.streamMs);
     if (this.#hasEnded && this.#exchange && !this.#isHeld) this.#endedEarly();
     this.#unread.settle();
     this.#throttle();
@@ -207,7 +209,6 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     if (!this.#response) return this.#readHead();
     const bytes = this.#unread.bytes;
     if (bytes.length === 0) return false;
-    this.#deadlineIn(this.#o.limits.streamMs);
     if (this.#chunks) {
       const next = this.#chunks.step(bytes, 0);
       this.#unread.drop(next);
@@ -235,9 +236,10 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
       limit: limits.headBytes * 2,
       tooLarge: () => refuse('its head is too large'),
       refuse,
+      allowed: responseBytes,
     });
     if (!found) return false;
-    const head = parseResponseHead(found.text, limits, refuse);
+    const head = parseResponseHead(found, limits, refuse);
     this.#unread.drop(found.next);
     if (this.#head?.tunnel && isAccepted(this.#head, head.status)) return this.#beginTunnel(head);
     // HTTP/2 has no 101: there this answer would read as the WebSocket's beginning, and its body as frames (RFC 8441 section 5).
@@ -255,7 +257,6 @@ export class Http1Upstream implements Upstream, ConnectionHandler {
     const hasNoBody = this.#head!.method === 'HEAD' || head.status === 204 || head.status === 304 || head.length === 0;
     if (head.chunked && !hasNoBody) this.#chunks = createChunkedReader({ trailerBytes: limits.trailerBytes, refuse });
     this.#left = head.length;
-    this.#deadlineIn(limits.streamMs);
     this.#exchange!.responseHead(head);
     if (hasNoBody && this.#exchange) this.#finish([]);
     return true;

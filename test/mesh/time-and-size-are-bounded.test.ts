@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { readIdentity } from '#spiffe';
 import {
@@ -65,6 +66,29 @@ describe('time', () => {
     client.socket.pause();
     expect((await web.recorded(1))[0]).toMatchObject({ reason: 'HTTP_TIMEOUT', status: 200 });
     expect(web.metrics.render()).toContain('postern_limits_total{limit="write"} 1');
+  });
+
+  test('an application that falls silent within its answer is cut, one that is slow is not', async () => {
+    const app = await startRawApp((socket) =>
+      socket.on('data', async (bytes) => {
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n');
+        if (bytes.includes('/silent')) return;
+        for (const piece of 'slowly') {
+          await wait(150);
+          socket.write(piece);
+        }
+      }),
+    );
+    const { web, payments } = await startPair({ app, paymentsLimits: { streamMs: 400 } });
+    const client = await openRaw(web.addresses.outbound.port);
+    client.send('GET /slow HTTP/1.1\r\nhost: payments\r\n\r\n');
+    await client.until(/slowly$/);
+    client.send('GET /silent HTTP/1.1\r\nhost: payments\r\n\r\n');
+    await closesAfter(400, client.closed());
+    expect(await payments.recorded(2)).toMatchObject([
+      { decision: 'allow', status: 200, bytesOut: 6 },
+      { decision: 'error', reason: 'APP_TIMEOUT', status: 200, bytesOut: 0 },
+    ]);
   });
 
   test('H30: an idle keep-alive connection is closed', async () => {
