@@ -39,8 +39,8 @@ export class Permit {
         headers: (name) => headerValues(head, name),
         address: facts.address,
         time: facts.time,
-        ...(typeof facts.token === 'function' ? { claims: facts.token } : {}),
-        ...(facts.token === 'refused' || facts.token === 'unread' ? { token: 'refused' } : {}),
+        claims: typeof facts.token === 'function' ? facts.token : undefined,
+        token: facts.token === 'refused' || facts.token === 'unread' ? 'refused' : undefined,
       });
     } catch {
       decision = { effect: 'deny', reason: 'policy-error', matched: [], shadow: [], revision: program.revision };

@@ -108,7 +108,11 @@ export function createDataPlaneMetrics(
   }
   const traffic = createTrafficMetrics(metrics, shown.names);
   const ofClusters = createClusterMetrics(metrics, shown.clusters);
-  const requestChild = remember(requests);
+  /** Found without making a text for each exchange. */
+  const ended: Readonly<Record<Hop, Readonly<Record<RecordDraft['decision'], (Counter | undefined)[]>>>> = {
+    inbound: { allow: [], deny: [], error: [] },
+    outbound: { allow: [], deny: [], error: [] },
+  };
   const durationOf: Readonly<Record<Hop, Histogram>> = {
     inbound: durations('inbound'),
     outbound: durations('outbound'),
@@ -116,7 +120,10 @@ export function createDataPlaneMetrics(
   return {
     exchange(record) {
       const { hop, decision, status, ms } = record;
-      requestChild(hop, decision, classOf(status)).value++;
+      const byClass = ended[hop][decision];
+      const at = classOf(status);
+      byClass[at] ??= requests(hop, decision, classes[at]!);
+      byClass[at].value++;
       durationOf[hop].observe(ms / 1_000);
       traffic(record);
     },
@@ -139,21 +146,9 @@ export function createDataPlaneMetrics(
   };
 }
 
-function classOf(status: number | undefined): string {
-  return status === undefined ? 'none' : (classes[Math.floor(status / 100)] ?? 'none');
+/** Of a status, its place in `classes`. */
+function classOf(status = 0): number {
+  const at = Math.floor(status / 100);
+  return at < classes.length ? at : 0;
 }
 const classes: readonly string[] = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
-
-/** The children of a hot family without making their label text for each bump. */
-function remember(family: (...values: string[]) => Counter): (a: string, b: string, c: string) => Counter {
-  const known = new Map<string, Counter>();
-  return (a, b, c) => {
-    const key = `${a} ${b} ${c}`;
-    let child = known.get(key);
-    if (!child) {
-      child = family(a, b, c);
-      known.set(key, child);
-    }
-    return child;
-  };
-}

@@ -115,14 +115,18 @@ function protocolOf({ method, tunnel, fields }: RequestHead): RecordDraft['proto
 /** Epoch milliseconds as `toISOString` has them: most of it stays the same for a second, and making all of it each time costs half a microsecond. */
 export function createTimes(): (at: number) => string {
   let [second, prefix] = [Number.NaN, ''];
+  let [last, text] = [Number.NaN, ''];
   return (at) => {
+    if (at === last) return text;
+    last = at;
     const whole = Math.floor(at / 1_000);
     if (whole !== second) {
       second = whole;
       prefix = new Date(whole * 1_000).toISOString().slice(0, -4);
     }
     // Joined for the same reason as ids are.
-    return [prefix, String(Math.floor(at - whole * 1_000)).padStart(3, '0'), 'Z'].join('');
+    text = [prefix, String(Math.floor(at - whole * 1_000)).padStart(3, '0'), 'Z'].join('');
+    return text;
   };
 }
 

@@ -117,7 +117,7 @@ export function createPool(o: PoolOptions): AppPool {
   };
   /** Something has become free, and with it perhaps a place for more than one. */
   const serveWaiting = (): void => {
-    for (;;) {
+    while (waiting.size > 0) {
       const ready = takeIdle();
       if (!ready && size >= o.connections) return;
       if (serve((caller) => (ready ? use(ready, caller) : dial(caller)))) continue;
@@ -141,7 +141,7 @@ export function createPool(o: PoolOptions): AppPool {
     },
     idle(upstream, announcedIdleMs) {
       release(upstream);
-      if (serve((caller) => use(upstream, caller))) return serveWaiting();
+      if (waiting.size > 0 && serve((caller) => use(upstream, caller))) return serveWaiting();
       if (isRetired) return upstream.retire();
       // A second less than the server says, so that we close first.
       const ms = Math.min(o.idleMs, Math.max(0, (announcedIdleMs ?? Number.POSITIVE_INFINITY) - 1_000));

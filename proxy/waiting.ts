@@ -12,6 +12,8 @@ export interface WaitingOptions {
 }
 
 export interface Waiting<T> {
+  /** How many wait. */
+  readonly size: number;
   /** Resolves with what `serve` gives it. Rejects with the refusal. */
   join(caller: string | undefined): Promise<T>;
   /** Gives what `make` makes to the next one, by how little its caller `holds`; only to callers that `may`. False when there is none. */
@@ -43,6 +45,9 @@ export function createWaiting<T>(o: WaitingOptions): Waiting<T> {
   };
 
   return {
+    get size() {
+      return count;
+    },
     join(caller) {
       if (!places.has(caller)) return Promise.reject(o.refusal(count >= o.most ? 'full' : 'share'));
       return new Promise((resolve, reject) => {
