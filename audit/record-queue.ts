@@ -46,8 +46,7 @@ class Part {
   add(record: NewRecord, seq: number, maskable: readonly MaskableField[]): void {
     const { rest, clear } = splitRecord(record, seq, maskable);
     this.rests.frame(rest);
-    this.clear.add(clear);
-    this.clear.add('\n');
+    this.clear.add(`${clear}\n`);
     this.#seqs[this.count++] = seq;
   }
 
