@@ -180,7 +180,11 @@ export function openLogWriter(
       fault = thrown;
     }
     try {
-      if (hasNewNames) syncFolder(logFile.growing(folder));
+      if (hasNewNames) {
+        // The journal of a file system keeps the order of names: with these, those of files that were moved away before are there for good.
+        syncFolder(logFile.growing(folder));
+        for (const each of [spares.files, spares.tiles]) each.settle();
+      }
     } catch (thrown) {
       for (const one of written) one.distrust();
       throw thrown;

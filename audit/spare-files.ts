@@ -7,6 +7,8 @@ import { moveIfThere } from './disk.ts';
 export interface SpareFiles {
   /** Takes a file out of its place; removed when there are enough. One that is not there is no error. */
   take(path: string): void;
+  /** What was taken so far has left its place for good, and may be used: it must not be back there after a power cut with something else in it. */
+  settle(): void;
   /** A file to write over, to cut to its new length and to move to its place, if there is one: writing over blocks is cheaper than giving them back and getting others. */
   use(): string | undefined;
   /** What was in the files is gone when this returns. */
@@ -18,17 +20,21 @@ const most = 16;
 /** What an earlier process kept in the folder is removed. */
 export function openSpareFiles(folder: string): SpareFiles {
   rmSync(folder, { recursive: true, force: true });
+  const taken: string[] = [];
   const spare: string[] = [];
   let made = 0;
   return {
     take(path) {
       const kept = join(folder, String(made++));
       try {
-        if (spare.length < most && moveIfThere(path, kept)) return void spare.push(kept);
+        if (taken.length + spare.length < most && moveIfThere(path, kept)) return void taken.push(kept);
       } catch {
         // It cannot be kept, so it goes.
       }
       rmSync(path, { force: true });
+    },
+    settle() {
+      spare.push(...taken.splice(0));
     },
     use() {
       const kept = spare.pop();
@@ -36,7 +42,7 @@ export function openSpareFiles(folder: string): SpareFiles {
       return kept !== undefined && existsSync(kept) ? kept : undefined;
     },
     erase() {
-      for (const kept of spare) if (existsSync(kept)) truncateSync(kept);
+      for (const kept of [...taken, ...spare]) if (existsSync(kept)) truncateSync(kept);
     },
   };
 }
