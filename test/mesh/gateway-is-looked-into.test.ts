@@ -1,20 +1,19 @@
 // A gateway answers every question that is asked of a sidecar, once for each of its identities: tap, proxy dump, describe, status; and what `postern route`
 // says of its callers is what it does with them.
-import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { DecisionRecord } from '#wire';
 import { type GatewayReady, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { createTestIssuer } from '../helpers/jwt-issuer.ts';
 import { createOutsideCa } from '../helpers/outside-server.ts';
 import { outcomeOf, runPostern, spawnPostern } from '../helpers/postern.ts';
 import type { Process } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
 const ca = createOutsideCa();
-const issuer = generateKeyPairSync('ed25519');
+const issuer = createTestIssuer('shop');
 const host = 'shop.example.com';
 let town: Town & { end(): Promise<void> };
 let gateway: Process<GatewayReady>;
@@ -30,11 +29,7 @@ rules:
   - { id: visitors, effect: allow, from: [edge], methods: [GET], paths: [/open/**, /moved/**, /v2/**] }
   - { id: clerks, effect: allow, from: [edge], paths: [/desk/**], when: [{ key: "jwt:claims.role", in: [clerk] }] }
 ---
-kind: JwtIssuer
-name: id
-issuer: https://id.example
-audiences: [shop]
-jwks: { keys: [${JSON.stringify({ ...issuer.publicKey.export({ format: 'jwk' }), kid: 'one' })}] }
+${issuer.resource}
 ---
 kind: VirtualService
 name: shop
@@ -99,10 +94,7 @@ function ask(
   });
 }
 
-const tokenOf = (role: string): Promise<string> =>
-  new SignJWT({ iss: 'https://id.example', aud: 'shop', exp: 4_000_000_000, role })
-    .setProtectedHeader({ alg: 'EdDSA', kid: 'one' })
-    .sign(issuer.privateKey);
+const tokenOf = (role: string): Promise<string> => issuer.token({ role });
 
 interface Said {
   readonly outcome: string;

@@ -3,18 +3,18 @@ import { connect as connectHttp2 } from 'node:http2';
 import { get } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundlePem } from '#spiffe';
 import { readHomeBundle } from '../../cli/home.ts';
 import { type GatewayReady, portOf, startTown, type Town } from '../helpers/gateway.ts';
+import { createTestIssuer } from '../helpers/jwt-issuer.ts';
 import { rawOn } from '../helpers/mesh.ts';
 import { createOutsideCa } from '../helpers/outside-server.ts';
 import type { Process } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
 const ca = createOutsideCa();
-const issuer = generateKeyPairSync('ed25519');
+const issuer = createTestIssuer('shop');
 let town: Town & { end(): Promise<void> };
 let app: Server;
 let gateway: Process<GatewayReady>;
@@ -30,11 +30,7 @@ rules:
   - { id: edge, effect: allow, from: [edge], paths: [/open/**, /socket] }
   - { id: clerks, effect: allow, from: [edge], paths: [/desk/**], when: [{ key: "jwt:claims.role", in: [clerk] }] }
 ---
-kind: JwtIssuer
-name: id
-issuer: https://id.example
-audiences: [shop]
-jwks: { keys: [${JSON.stringify({ ...issuer.publicKey.export({ format: 'jwk' }), kid: 'one' })}] }
+${issuer.resource}
 ---
 kind: Cluster
 name: web
@@ -218,10 +214,7 @@ describe('TLS ends at the edge', () => {
 });
 
 describe('users at the edge', () => {
-  const token = (claims: object, key = issuer.privateKey): Promise<string> =>
-    new SignJWT({ iss: 'https://id.example', aud: 'shop', exp: 4_000_000_000, ...claims })
-      .setProtectedHeader({ alg: 'EdDSA', kid: 'one' })
-      .sign(key);
+  const { token } = issuer;
   const desk = (authorization?: string) =>
     ask('shop.example.com', [
       'GET /desk/a HTTP/1.1',

@@ -1,18 +1,17 @@
 // gRPC of callers without an identity: through the edge of a gateway, over TLS or in the clear, to a server behind a sidecar; what the edge itself refuses is
 // said in gRPC's words, and what routes say holds for calls as for requests.
-import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
-import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type GatewayReady, portOf, startTown, type Town } from '../helpers/gateway.ts';
 import { bytes, Client, chunk, duplex, type Seen, sent, service, startGrpc, unary } from '../helpers/grpc.ts';
+import { createTestIssuer } from '../helpers/jwt-issuer.ts';
 import { createOutsideCa } from '../helpers/outside-server.ts';
 import type { Process } from '../helpers/processes.ts';
 import { eventually } from '../helpers/until.ts';
 
 const ca = createOutsideCa();
-const issuer = generateKeyPairSync('ed25519');
+const issuer = createTestIssuer('api');
 const host = 'api.example.com';
 let town: Town & { end(): Promise<void> };
 let gateway: Process<GatewayReady>;
@@ -39,11 +38,7 @@ service: group
 hosts: [group.example.com]
 http: [{ route: [{ cluster: group }] }]
 ---
-kind: JwtIssuer
-name: id
-issuer: https://id.example
-audiences: [api]
-jwks: { keys: [${JSON.stringify({ ...issuer.publicKey.export({ format: 'jwk' }), kid: 'one' })}] }
+${issuer.resource}
 ---
 kind: VirtualService
 name: api
@@ -124,9 +119,7 @@ function open(listener: 0 | 1 = 0, authority = host): grpc.Client {
 }
 
 async function as(role: string): Promise<grpc.Metadata> {
-  const token = await new SignJWT({ iss: 'https://id.example', aud: 'api', exp: 4_000_000_000, role })
-    .setProtectedHeader({ alg: 'EdDSA', kid: 'one' })
-    .sign(issuer.privateKey);
+  const token = await issuer.token({ role });
   const metadata = sent();
   metadata.set('authorization', `Bearer ${token}`);
   return metadata;
