@@ -57,9 +57,9 @@ export class Connection {
 
   readonly #turn: Turn;
   readonly #bufferBytes: number;
-  /** What is to be written: a few small things, or all of it in `#output`. */
+  /** What is to be written: a few small things, or all of it in `#output`, which a connection has from its first larger turn on. */
   #pieces: (string | Buffer)[] = [];
-  #output = new Output();
+  #output: Output | undefined;
   #queued = 0;
   #isScheduled = false;
   #isBlocked = false;
@@ -93,11 +93,10 @@ export class Connection {
   /** Queues a copy of a piece for the end of this turn; strings are latin1. False: wait for `drained`. */
   write(piece: string | Buffer): boolean {
     if (this.isClosed || this.#isFinishing) return true;
-    if (this.#output.queued === 0 && this.#queued + piece.length <= mostSmall)
+    if (!this.#output?.queued && this.#queued + piece.length <= mostSmall)
       this.#pieces.push(typeof piece === 'string' ? piece : Buffer.from(piece));
     else {
-      this.#moveSmall();
-      this.#output.add(piece);
+      this.#larger().add(piece);
     }
     return this.#queue(piece.length);
   }
@@ -105,8 +104,7 @@ export class Connection {
   /** The same for a part of an output, which is not copied. */
   give(piece: Piece): boolean {
     if (this.isClosed || this.#isFinishing) return true;
-    this.#moveSmall();
-    this.#output.give(piece);
+    this.#larger().give(piece);
     return this.#queue(piece.bytes.length);
   }
 
@@ -144,15 +142,7 @@ export class Connection {
     const isUntold = this.#isBlocked && this.#bufferBytes < socket.writableHighWaterMark;
     const done = isUntold ? () => this.#drained() : undefined;
     if (this.#pieces.length > 0) this.#putSmall(size, done);
-    else {
-      socket.cork();
-      this.#output.take((piece) => {
-        this.#put(piece, done);
-        return true;
-      });
-      socket.uncork();
-      this.#output.release();
-    }
+    else this.#putOutput(done);
     if (this.#isBlocked && !socket.writableNeedDrain) this.#drained();
   }
 
@@ -214,12 +204,17 @@ export class Connection {
 
   #dropQueued(): void {
     this.#pieces = [];
-    this.#output = new Output();
+    this.#output = undefined;
   }
 
-  #moveSmall(): void {
-    for (const piece of this.#pieces) this.#output.add(piece);
-    this.#pieces = [];
+  /** The output, with all that was queued. */
+  #larger(): Output {
+    this.#output ??= new Output();
+    if (this.#pieces.length > 0) {
+      for (const piece of this.#pieces) this.#output.add(piece);
+      this.#pieces = [];
+    }
+    return this.#output;
   }
 
   #putSmall(size: number, done: (() => void) | undefined): void {
@@ -227,6 +222,17 @@ export class Connection {
     this.#pieces = [];
     if (pieces.length === 1 && typeof pieces[0] === 'string') this.socket.write(pieces[0], 'latin1', done);
     else this.socket.write(joined(pieces, size), done);
+  }
+
+  #putOutput(done: (() => void) | undefined): void {
+    const output = this.#larger();
+    this.socket.cork();
+    output.take((piece) => {
+      this.#put(piece, done);
+      return true;
+    });
+    this.socket.uncork();
+    output.release();
   }
 
   #put({ bytes, slab }: Piece, done: (() => void) | undefined): void {
