@@ -11,7 +11,7 @@ import { type PeerMesh, type SidecarReady, startPeerMesh } from '../peers/mesh.t
 const bodyBytes = 96 * 2 ** 20;
 /** The slow end takes so many bytes, then waits until a request of somebody else has been answered through the same two sidecars. */
 const stepBytes = 2 ** 18;
-const mostGrowthMb = 25;
+const mostGrowthMb = 40;
 
 let mesh: PeerMesh;
 let app: Server;

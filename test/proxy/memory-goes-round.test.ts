@@ -1,7 +1,11 @@
 // What waits, what is unread and what is written share memory that goes round: whatever the sizes and the order, bytes come out as they went in, nobody
 // sees anybody else's, and no piece of memory is in use twice.
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { Connection, createTurn, idle } from '../../proxy/connection.ts';
 import { KeptBytes } from '../../proxy/kept-bytes.ts';
 import { Output, type Piece } from '../../proxy/output.ts';
 import { giveSlab, takeSlab } from '../../proxy/slabs.ts';
@@ -164,4 +168,38 @@ test('an output hands over what was written, in order, each slab with one piece 
     ),
     { numRuns: 30 },
   );
+});
+
+test('64 MB are written out of a few pieces of memory, and arrive as they were lent', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const accepted = once(server, 'connection');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [reader] = (await accepted) as [Socket];
+  const memories = new Set<ArrayBufferLike>();
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  socket.write = ((bytes: Buffer, ...more: unknown[]) => {
+    memories.add(bytes.buffer);
+    return write(bytes, ...more);
+  }) as typeof socket.write;
+  const connection = new Connection({ id: 'c', socket, turn: createTurn(), bufferBytes: 131_072 });
+  const [sent, got] = [createHash('sha256'), createHash('sha256')];
+  let left = 1_024;
+  const pour = (): void => {
+    for (let more = true; more && left > 0; left--) {
+      const bytes = randomBytes(65_536);
+      sent.update(bytes);
+      lent(bytes, (memory) => {
+        more = connection.write(memory);
+      });
+    }
+    if (left === 0) connection.halfClose();
+  };
+  connection.handler = { ...idle, drained: pour };
+  pour();
+  for await (const bytes of reader) got.update(bytes as Buffer);
+  expect(got.digest('hex')).toBe(sent.digest('hex'));
+  expect(memories.size).toBeLessThan(50);
+  connection.drop();
+  server.close();
 });
