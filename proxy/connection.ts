@@ -1,6 +1,7 @@
 // One open socket and what is known about it. Writes of one event-loop turn leave in one system call; time limits are plain numbers that one
 // sweep looks at. Whatever the other side does, nothing is thrown from here: a broken socket ends in `closed`.
 import type { Socket } from 'node:net';
+import type { Exchange } from './exchange.ts';
 import { Output, type Piece } from './output.ts';
 import { readInto } from './read-buffer.ts';
 import { giveSlab } from './slabs.ts';
@@ -23,6 +24,13 @@ export interface ConnectionHandler {
   flushing?(): void;
   /** Bytes that have come or wait to go and are kept by the handler. */
   readonly held?: number;
+  /** Those of them that are kept for exchanges of others, which share this connection: to end one lets go of its bytes. */
+  heldFor?(): Iterable<HeldFor>;
+}
+
+export interface HeldFor {
+  readonly bytes: number;
+  readonly exchange: Exchange;
 }
 
 export interface ConnectionOptions {

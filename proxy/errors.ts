@@ -16,6 +16,12 @@ export const proxyErrors = {
     status: 503,
     retryable: true,
   },
+  LIMIT_BYTES: {
+    message: 'too many bytes wait in this proxy (at most {limit}), and most of them for this caller',
+    hint: 'read answers as they come, or raise limits.processBytes',
+    status: 503,
+    retryable: true,
+  },
   LIMIT_HANDSHAKES: {
     message: 'too many TLS handshakes are in progress (at most {limit})',
     status: 503,

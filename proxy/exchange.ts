@@ -20,6 +20,8 @@ export interface ResponseHead {
 
 /** The caller's side of one exchange, as its codec offers it. */
 export interface Downstream {
+  /** SPIFFE ID of the caller, when it has shown one on the connection that this is part of. */
+  readonly caller?: string | undefined;
   /** An interim (1xx) response. */
   inform(head: ResponseHead): void;
   head(head: ResponseHead): void;

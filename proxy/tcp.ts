@@ -39,6 +39,10 @@ export class TcpDownstream implements Downstream {
     this.#o = options;
   }
 
+  get caller(): string | undefined {
+    return this.#o.connection.peer?.id;
+  }
+
   /** Before anything else; nothing of the caller's is handed on before the exchange asks for it. */
   begin(exchange: Exchange, rest: Buffer = nothing): void {
     const events = callerEvents(exchange, this.#o);

@@ -71,6 +71,10 @@ export class Http1Downstream implements Downstream, ConnectionHandler {
     return this.#phase === 'head' && this.#unread.bytes.length === 0;
   }
 
+  get caller(): string | undefined {
+    return this.#connection.peer?.id;
+  }
+
   get held(): number {
     return this.#unread.bytes.length;
   }

@@ -177,6 +177,10 @@ class ClientStream extends LinkStream implements Upstream {
     this.isHeld = false;
   }
 
+  override get heldFor(): Exchange | undefined {
+    return this.#exchange;
+  }
+
   begin(fields: FieldList, scheme: 'http' | 'https'): void {
     const head = this.#head;
     const start = writeRequest(this.link, { head, fields, scheme });

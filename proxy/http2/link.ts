@@ -1,7 +1,7 @@
 // One HTTP/2 connection (RFC 9113), what both ends have in common: frames out, windows, pings, time limits, the end. It knows streams by number
 // and nothing of requests. Whatever comes, it throws nothing out: what breaks the protocol ends the connection with GOAWAY.
 import type { PosternError } from '#base/error';
-import type { Connection, ConnectionHandler } from '../connection.ts';
+import type { Connection, ConnectionHandler, HeldFor } from '../connection.ts';
 import type { Limits } from '../limits.ts';
 import { ClosedStreams, ending } from './closed-streams.ts';
 import { failLink } from './errors.ts';
@@ -69,6 +69,10 @@ export class Link implements ConnectionHandler {
   readonly closedStreams = new ClosedStreams();
   /** Streams that were told to wait before they send more. */
   readonly waiting = new Set<LinkStream>();
+  /** Those in which bytes of bodies wait, either way; also when the stream itself is over. */
+  readonly holding = new Set<LinkStream>();
+  /** Of those bytes, the ones that wait for a window or for the connection. */
+  pendingBytes = 0;
   /** Monotonic milliseconds when something last happened here; read once for everything that comes at once. */
   time: number;
   /** Bytes that the other side may still send on all streams together. */
@@ -139,7 +143,11 @@ export class Link implements ConnectionHandler {
   }
 
   get held(): number {
-    return this.#unread + this.outgoing.out.queued;
+    return this.#unread + this.outgoing.out.queued + this.pendingBytes;
+  }
+
+  *heldFor(): Generator<HeldFor> {
+    for (const { heldFor: exchange, held: bytes } of this.holding) if (exchange) yield { bytes, exchange };
   }
 
   // What the connection says.

@@ -124,6 +124,10 @@ class ServerStream extends LinkStream implements Downstream {
     this.#o = options;
   }
 
+  get caller(): string | undefined {
+    return this.link.connection.peer?.id;
+  }
+
   /** Before anything else of the stream. */
   read(block: HeaderBlock, takesConnect: boolean): void {
     this.isReceived = block.isLast;

@@ -1,5 +1,7 @@
 // One HTTP/2 stream as its connection sees it: what may still be sent and received, and the body bytes that wait on either side. Holds at most
 // one window of bytes that came, and one piece of what goes; whoever gives it more was told to wait.
+
+import type { Exchange } from '../exchange.ts';
 import { KeptBytes } from '../kept-bytes.ts';
 import type { FieldList } from '../request-head.ts';
 import { unknownLength } from '../request-head.ts';
@@ -82,6 +84,16 @@ export abstract class LinkStream {
   /** A time limit has passed: bytes wait for a window that does not open, or no byte moves either way. */
   protected abstract onOverdue(what: 'stalled' | 'idle'): void;
 
+  /** Bytes that wait here, either way. */
+  get held(): number {
+    return this.#held.length + this.#pending.length;
+  }
+
+  /** The exchange of somebody else that the bytes wait for. */
+  get heldFor(): Exchange | undefined {
+    return undefined;
+  }
+
   // What came.
 
   /** DATA of so many bytes, padding included, begins. False: the stream's window is too small for it. */
@@ -100,8 +112,10 @@ export abstract class LinkStream {
         return this.onMalformed('its body is longer than its content-length');
       }
     }
-    if (this.isHeld || this.#held.length > 0) this.#held.add(bytes);
-    else this.#handOn(bytes);
+    if (this.isHeld || this.#held.length > 0) {
+      this.#held.add(bytes);
+      this.#noteHeld();
+    } else this.#handOn(bytes);
   }
 
   receiveEnd(trailers: FieldList): void {
@@ -145,6 +159,7 @@ export abstract class LinkStream {
     // What is handed on may ask to be held again.
     while (!this.isHeld && this.#held.length > 0) this.#held.shift((bytes) => this.#handOn(bytes));
     this.#isHandingOn = false;
+    this.#noteHeld();
     if (!this.isHeld && this.#heldEnd) {
       const trailers = this.#heldEnd;
       this.#heldEnd = undefined;
@@ -157,9 +172,16 @@ export abstract class LinkStream {
     const bytes = this.#held.length;
     this.#held.clear();
     this.#heldEnd = undefined;
+    this.link.pendingBytes -= this.#pending.length;
     this.#pending.clear();
     this.#pendingEnd = undefined;
+    this.#noteHeld();
     if (bytes > 0) this.link.credit(bytes);
+  }
+
+  #noteHeld(): void {
+    if (this.held > 0) this.link.holding.add(this);
+    else this.link.holding.delete(this);
   }
 
   #handOn(bytes: Buffer): void {
@@ -190,6 +212,8 @@ export abstract class LinkStream {
     }
     this.#noteSent(sent);
     this.#pending.add(sent === 0 ? bytes : bytes.subarray(sent));
+    link.pendingBytes += bytes.length - sent;
+    this.#noteHeld();
     link.waiting.add(this);
     return false;
   }
@@ -217,8 +241,10 @@ export abstract class LinkStream {
       this.#noteSent(sent);
       left -= sent;
       this.#pending.drop(sent);
+      link.pendingBytes -= sent;
     }
     if (this.#pending.length > 0) return false;
+    this.#noteHeld();
     if (this.#pendingEnd) {
       const trailers = this.#pendingEnd;
       this.#pendingEnd = undefined;
