@@ -4,7 +4,6 @@ import type { Socket } from 'node:net';
 import type { Exchange } from './exchange.ts';
 import { Output, type Piece } from './output.ts';
 import { readInto } from './read-buffer.ts';
-import { giveSlab } from './slabs.ts';
 
 /** What a codec does with a connection. */
 export interface ConnectionHandler {
@@ -246,8 +245,9 @@ export class Connection {
   #put({ bytes, slab }: Piece, done: (() => void) | undefined): void {
     if (!slab) return void this.socket.write(bytes, done);
     this.socket.write(bytes, (error) => {
-      // Of a write that failed nobody says whether the system still looks at its memory.
-      if (!error) giveSlab(slab);
+      // Without an error the system looks at it no longer, also when `destroy` has ended the write half way. Of a write that failed nobody says so:
+      // the collector finds out.
+      if (!error) slab.giveBack();
       done?.();
     });
   }

@@ -1,9 +1,10 @@
 // Bytes that wait, first come first out, in memory of its own. They cost about what they are; a lot of them lies in slabs, which go round. Nobody keeps
 // what is shown of it.
-import { giveSlab, leastSlab, takeSlab } from './slabs.ts';
+import { leastSlab, type Slab, takeSlab } from './slabs.ts';
 
 interface Block {
   readonly bytes: Buffer;
+  readonly slab: Slab | undefined;
   from: number;
   to: number;
 }
@@ -14,13 +15,14 @@ const mostBlock = 65_536;
 export class KeptBytes {
   length = 0;
   #blocks: Block[] = [];
+  #shown: Block[] | undefined;
 
   /** Copies them. */
   add(bytes: Buffer): void {
     for (let from = 0; from < bytes.length; ) {
       let block = this.#blocks.at(-1);
       if (!block || block.to === block.bytes.length) {
-        block = { bytes: this.#memory(bytes.length - from), from: 0, to: 0 };
+        block = this.#block(bytes.length - from);
         this.#blocks.push(block);
       }
       const size = bytes.copy(block.bytes, block.to, from);
@@ -41,7 +43,7 @@ export class KeptBytes {
     const block = this.#blocks[0]!;
     block.from += count;
     this.length -= count;
-    if (block.from === block.to) release(this.#blocks.shift()!);
+    if (block.from === block.to) this.#blocks.shift()!.slab?.giveBack();
   }
 
   /** Removes a block of the oldest ones, shows it to `use` and lets go of its memory. */
@@ -49,27 +51,32 @@ export class KeptBytes {
     const block = this.#blocks.shift()!;
     this.length -= block.to - block.from;
     use(block.bytes.subarray(block.from, block.to));
-    release(block);
+    block.slab?.giveBack();
   }
 
-  /** Shows all of them, in order; they stay. */
+  /** Shows all of them, in order; they stay. Ends early when `use` clears them. */
   each(use: (bytes: Buffer) => void): void {
     const blocks = this.#blocks;
+    this.#shown = blocks;
     for (const { bytes, from, to } of blocks) if (blocks === this.#blocks) use(bytes.subarray(from, to));
+    this.#shown = undefined;
+    if (blocks !== this.#blocks) giveBack(blocks);
   }
 
   clear(): void {
-    for (const block of this.#blocks) release(block);
+    // Who is being shown them may still look.
+    if (this.#blocks !== this.#shown) giveBack(this.#blocks);
     this.#blocks = [];
     this.length = 0;
   }
 
-  #memory(size: number): Buffer {
+  #block(size: number): Block {
     const wanted = Math.min(mostBlock, Math.max(size, this.length));
-    return wanted < leastSlab ? Buffer.allocUnsafe(wanted) : takeSlab(wanted);
+    const slab = wanted < leastSlab ? undefined : takeSlab(wanted);
+    return { bytes: slab?.bytes ?? Buffer.allocUnsafe(wanted), slab, from: 0, to: 0 };
   }
 }
 
-function release({ bytes }: Block): void {
-  if (bytes.length >= leastSlab) giveSlab(bytes);
+function giveBack(blocks: readonly Block[]): void {
+  for (const { slab } of blocks) slab?.giveBack();
 }

@@ -1,11 +1,11 @@
 // What a connection will write at the end of this turn, one after the other in as few pieces of memory as it takes: one write of one buffer is cheaper
 // than a gathering one, and TLS makes its records of it without a gap. Memory once handed over is never written to again.
-import { giveSlab, leastSlab, mostSlab, takeSlab } from './slabs.ts';
+import { leastSlab, mostSlab, type Slab, takeSlab } from './slabs.ts';
 
 /** A part of the output; `slab` when its memory has to be given back after it was written. */
 export interface Piece {
   readonly bytes: Buffer;
-  readonly slab: Buffer | undefined;
+  readonly slab: Slab | undefined;
 }
 
 const leastBlock = 2_048;
@@ -18,7 +18,7 @@ export class Output {
   /** Counts hand-overs: what was written under the same number can still be changed. */
   generation = 0;
   #from = 0;
-  #slab: Buffer | undefined;
+  #slab: Slab | undefined;
   #pieces: Piece[] = [];
   #pieceBytes = 0;
   #lastTurn = 0;
@@ -34,7 +34,7 @@ export class Output {
     this.#close();
     const likely = Math.max(leastBlock, Math.min(mostSlab, Math.max(this.#lastTurn, this.queued) * 2), size);
     this.#slab = likely >= leastSlab && likely <= mostSlab ? takeSlab(likely) : undefined;
-    this.bytes = this.#slab ?? Buffer.allocUnsafe(likely);
+    this.bytes = this.#slab?.bytes ?? Buffer.allocUnsafe(likely);
     this.at = this.#from = 0;
   }
 
@@ -84,7 +84,7 @@ export class Output {
       this.#pieces.push({ bytes: this.bytes.subarray(this.#from, this.at), slab });
       this.#pieceBytes += this.at - this.#from;
       this.#from = this.at;
-    } else if (slab) giveSlab(slab);
+    } else slab?.giveBack();
     if (!slab) return;
     this.#slab = undefined;
     this.bytes = nothing;

@@ -8,25 +8,58 @@ export const leastSlab = 16_384;
 export const mostSlab = 262_144;
 /** Bytes kept of each size that nobody uses. */
 const mostFree = 4_194_304;
+const spoiled = Buffer.alloc(mostSlab, 0xdb);
 const free: Buffer[][] = [];
 let spoil = false;
 
-/** At least so many bytes, `mostSlab` at most. */
-export function takeSlab(bytes: number): Buffer {
-  const order = 32 - Math.clz32(Math.max(bytes, leastSlab) - 1);
-  return free[order]?.pop() ?? Buffer.allocUnsafeSlow(2 ** order);
+/**
+ * Memory that somebody has until it is given back. The next one to take the memory has a `Slab` of their own: whoever gives this one back again, or looks
+ * for bytes in it, can take nothing from them.
+ */
+class Slab {
+  #bytes: Buffer | undefined;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get bytes(): Buffer {
+    if (!this.#bytes) throw new TypeError('this memory was given back');
+    return this.#bytes;
+  }
+
+  /** Whoever gives it back has nothing of it in use, nor has anybody that it was shown to. A second time nothing happens, and tests fail. */
+  giveBack(): void {
+    const bytes = this.#bytes;
+    this.#bytes = undefined;
+    if (bytes) keep(bytes);
+    else if (spoil) throw new TypeError('this memory was given back before');
+  }
 }
 
-/** Whoever gives it back has nothing of it in use, nor has anybody that it was shown to. */
-export function giveSlab(slab: Buffer): void {
-  if (spoil) slab.fill(0xdb);
-  const order = 31 - Math.clz32(slab.length);
+export type { Slab };
+
+/** At least so many bytes, `mostSlab` at most. */
+export function takeSlab(bytes: number): Slab {
+  const order = 32 - Math.clz32(Math.max(bytes, leastSlab) - 1);
+  const known = free[order]?.pop();
+  if (spoil && known && spoiled.compare(known, 0, known.length, 0, known.length) !== 0)
+    throw new TypeError('somebody wrote to memory that was given back');
+  return new Slab(known ?? Buffer.allocUnsafeSlow(2 ** order));
+}
+
+function keep(bytes: Buffer): void {
+  if (spoil) spoiled.copy(bytes);
+  const order = 31 - Math.clz32(bytes.length);
   free[order] ??= [];
   const same = free[order];
-  if ((same.length + 1) * slab.length <= mostFree) same.push(slab);
+  if ((same.length + 1) * bytes.length <= mostFree) same.push(bytes);
 }
 
-/** For tests: memory that is given back is written over, so that a use of it afterwards shows. */
+/**
+ * For tests, before anything is taken: memory that is given back is written over, so that whoever reads it afterwards shows; whoever writes to it shows
+ * when it is taken the next time.
+ */
 export function spoilSlabs(): void {
   spoil = true;
 }

@@ -1,13 +1,13 @@
 // Bytes that a codec has not read yet, always in one piece. They are lent by the connection for the time of one call; what is left of them afterwards is
 // copied, a lot of it into a slab, and stands at the front of what comes next.
-import { giveSlab, leastSlab, mostSlab, takeSlab } from './slabs.ts';
+import { leastSlab, mostSlab, type Slab, takeSlab } from './slabs.ts';
 
 const nothing = Buffer.alloc(0);
 
 export class Unread {
   bytes: Buffer = nothing;
   #isLent = false;
-  #slab: Buffer | undefined;
+  #slab: Slab | undefined;
 
   /** What has just come. Until `settle` it is not copied. */
   lend(bytes: Buffer): void {
@@ -46,7 +46,7 @@ export class Unread {
   #own(bytes: Buffer, more: Buffer): Buffer {
     const size = bytes.length + more.length;
     let slab = this.#slab;
-    if (!slab || slab.length < size) {
+    if (!slab || slab.bytes.length < size) {
       if (size < leastSlab || size > mostSlab) {
         const all = Buffer.concat([bytes, more]);
         this.#giveBack();
@@ -54,15 +54,16 @@ export class Unread {
       }
       slab = takeSlab(size);
     }
-    if (bytes.buffer !== slab.buffer || bytes.byteOffset !== slab.byteOffset) bytes.copy(slab);
-    more.copy(slab, bytes.length);
+    const memory = slab.bytes;
+    if (bytes.buffer !== memory.buffer || bytes.byteOffset !== memory.byteOffset) bytes.copy(memory);
+    more.copy(memory, bytes.length);
     if (this.#slab !== slab) this.#giveBack();
     this.#slab = slab;
-    return slab.subarray(0, size);
+    return memory.subarray(0, size);
   }
 
   #giveBack(): void {
-    if (this.#slab) giveSlab(this.#slab);
+    this.#slab?.giveBack();
     this.#slab = undefined;
   }
 }

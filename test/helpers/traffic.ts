@@ -6,6 +6,8 @@ import { buildPolicySet, validateResources } from '#policy';
 import { buildTraffic } from '#routing';
 import { validateTraffic } from '#routing/tools';
 import type { Endpoint, ServiceEntry } from '#wire';
+import type { AppProtocol } from '../../proxy/app-protocol.ts';
+import type { LinkProtocol } from '../../proxy/dial.ts';
 import type { Limits } from '../../proxy/limits.ts';
 import { call, idOf, startApp, startProxy, startRawApp, type TestApp, type TestProxy } from './mesh.ts';
 import { createTestPki, type TestPki } from './pki.ts';
@@ -26,6 +28,8 @@ export interface Seen {
   readonly headers: IncomingMessage['headers'];
   readonly body: string;
 }
+
+export type Apps = Readonly<Record<string, () => Promise<{ readonly app: TestApp; readonly protocol: AppProtocol }>>>;
 
 /** Instances of services: what an endpoint says of itself. */
 export type Instances = Readonly<Record<string, readonly Partial<Pick<Endpoint, 'labels' | 'zone' | 'weight'>>[]>>;
@@ -61,6 +65,9 @@ export async function startTraffic(
     readonly upstreams?: readonly string[];
     /** Applications that say their name to whoever connects, and then what they hear. */
     readonly isTcp?: boolean;
+    /** Applications of another kind, by service. */
+    readonly apps?: Apps;
+    readonly linkProtocols?: readonly LinkProtocol[];
     /** Of the caller. */
     readonly zone?: string;
     /** Services that call beside `web`. */
@@ -77,6 +84,8 @@ export async function startTraffic(
           service,
           isTcp: o.isTcp === true,
           limits: o.instanceLimits ?? {},
+          apps: o.apps ?? {},
+          linkProtocols: o.linkProtocols,
         }),
       ),
     );
@@ -94,6 +103,7 @@ export async function startTraffic(
   const web = await startProxy({
     pki,
     service: 'web',
+    ...(o.linkProtocols && { linkProtocols: o.linkProtocols }),
     ...(o.limits && { limits: o.limits }),
     ...(o.zone !== undefined && { zone: o.zone }),
     ...(o.upstreams && { upstreams: o.upstreams, upstreamProtocol: o.isTcp ? 'tcp' : 'http' }),
@@ -144,25 +154,47 @@ export async function startTraffic(
 async function startInstance(
   pki: TestPki,
   name: string,
-  { service, isTcp, limits }: { readonly service: string; readonly isTcp: boolean; readonly limits: Partial<Limits> },
+  {
+    service,
+    isTcp,
+    limits,
+    apps,
+    linkProtocols,
+  }: {
+    readonly service: string;
+    readonly isTcp: boolean;
+    readonly limits: Partial<Limits>;
+    readonly apps: Apps;
+    readonly linkProtocols: readonly LinkProtocol[] | undefined;
+  },
 ): Promise<Instance> {
   const seen: Seen[] = [];
-  const app = isTcp
-    ? await startRawApp((socket) => {
-        socket.write(`${name}\n`);
-        socket.pipe(socket);
-      })
-    : await startApp((message, response) => {
-        const pieces: Buffer[] = [];
-        message.on('data', (piece: Buffer) => void pieces.push(piece));
-        message.on('end', () => {
-          const { method = '', url = '', headers } = message;
-          const one = { method, url, headers, body: Buffer.concat(pieces).toString() };
-          seen.push(one);
-          instance.answer(one, response, message);
+  const given = await apps[service]?.();
+  const app = given
+    ? given.app
+    : isTcp
+      ? await startRawApp((socket) => {
+          socket.write(`${name}\n`);
+          socket.pipe(socket);
+        })
+      : await startApp((message, response) => {
+          const pieces: Buffer[] = [];
+          message.on('data', (piece: Buffer) => void pieces.push(piece));
+          message.on('end', () => {
+            const { method = '', url = '', headers } = message;
+            const one = { method, url, headers, body: Buffer.concat(pieces).toString() };
+            seen.push(one);
+            instance.answer(one, response, message);
+          });
         });
-      });
-  const proxy = await startProxy({ pki, service, appPort: app.port, appProtocol: isTcp ? 'tcp' : 'http', limits });
+  const proxy = await startProxy({
+    pki,
+    service,
+    appPort: app.port,
+    appProtocol: given?.protocol ?? (isTcp ? 'tcp' : 'http'),
+    limits,
+    ...(linkProtocols && { linkProtocols }),
+  });
   const instance: Instance = { name, proxy, app, seen, answer: (_, response) => void response.end(name) };
   return instance;
 }

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { Connection, createTurn, idle } from '../../proxy/connection.ts';
 import { KeptBytes } from '../../proxy/kept-bytes.ts';
 import { Output, type Piece } from '../../proxy/output.ts';
-import { giveSlab, takeSlab } from '../../proxy/slabs.ts';
+import { mostSlab, takeSlab } from '../../proxy/slabs.ts';
 import { Unread } from '../../proxy/unread.ts';
 
 let mark = 0;
@@ -34,9 +34,26 @@ const sizes = fc.oneof(
 
 test('a slab that was given back is written over here, so that a use of it afterwards shows', () => {
   const slab = takeSlab(20_000);
-  slab.fill(1);
-  giveSlab(slab);
-  expect(slab.every((byte) => byte === 0xdb)).toBe(true);
+  const { bytes } = slab;
+  bytes.fill(1);
+  slab.giveBack();
+  expect(bytes.every((byte) => byte === 0xdb)).toBe(true);
+  expect(() => slab.bytes).toThrow('given back');
+});
+
+test('whoever gives a slab back again, or writes to it afterwards, is found out here and takes it from nobody', () => {
+  const slab = takeSlab(mostSlab);
+  const { bytes } = slab;
+  slab.giveBack();
+  const next = takeSlab(mostSlab);
+  expect(next.bytes).toBe(bytes);
+  expect(() => slab.giveBack()).toThrow('given back before');
+  const other = takeSlab(mostSlab);
+  expect(other.bytes).not.toBe(bytes);
+  next.giveBack();
+  bytes[mostSlab - 1] = 0;
+  expect(() => takeSlab(mostSlab)).toThrow('wrote to memory');
+  other.giveBack();
 });
 
 test('bytes that wait come out in order, shown, shifted or dropped', () => {
@@ -82,6 +99,24 @@ test('bytes that wait come out in order, shown, shifted or dropped', () => {
     ),
     { numRuns: 30 },
   );
+});
+
+test('what is shown of them stays until whoever looks is done, also when they are dropped meanwhile', () => {
+  const kept = new KeptBytes();
+  const bytes = some(100_000);
+  kept.add(bytes);
+  let shown = 0;
+  kept.each((part) => {
+    kept.clear();
+    expect(part.equals(bytes.subarray(0, part.length))).toBe(true);
+    shown++;
+  });
+  expect([shown, kept.length]).toEqual([1, 0]);
+  kept.add(bytes);
+  const all: Buffer[] = [];
+  kept.each((part) => void all.push(Buffer.from(part)));
+  expect(Buffer.concat(all).equals(bytes)).toBe(true);
+  kept.clear();
 });
 
 test.each([50, 1_000, 15_000, 17_000, 40_000])(
@@ -157,7 +192,7 @@ test('an output hands over what was written, in order, each slab with one piece 
             expect(Buffer.concat(pieces.map((piece) => piece.bytes)).equals(expected)).toBe(true);
             const slabs = pieces.flatMap(({ slab }) => slab ?? []);
             expect(new Set(slabs).size).toBe(slabs.length);
-            for (const slab of slabs) giveSlab(slab);
+            for (const slab of slabs) slab.giveBack();
             expected = Buffer.alloc(0);
             continue;
           }
