@@ -33,6 +33,20 @@ export function syncFolder(path: string): void {
   }
 }
 
+/** What is in a file is on the disk on return; one that is not there is no error. */
+export function syncIfThere(path: string): void {
+  try {
+    const file = realDisk.open(path, 'r', 0o600);
+    try {
+      realDisk.sync(file);
+    } finally {
+      closeQuietly(file);
+    }
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+  }
+}
+
 /** Renames, with the folders that it needs; false when there is no such file (any more). */
 export function moveIfThere(from: string, to: string): boolean {
   if (isMoved(from, to)) return true;

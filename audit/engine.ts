@@ -5,7 +5,14 @@ import { Worker } from 'node:worker_threads';
 import type { Clock } from '#base/clock';
 import { threadEnvironment } from '#base/threads';
 import type { Disk } from './disk.ts';
-import { type Batch, type LogNotice, type LogSettings, openLogWriter, type Standing } from './log-writer.ts';
+import {
+  type Batch,
+  type LogNotice,
+  type LogSettings,
+  openLogWriter,
+  type Release,
+  type Standing,
+} from './log-writer.ts';
 
 export interface Engine {
   /** False before `open` and after the writer died: what was added and not committed since must be added again. */
@@ -13,8 +20,7 @@ export interface Engine {
   open(): Promise<Standing>;
   /** Adds the batches, of which the writer has heard even when this rejects, and makes everything durable that was added. */
   write(work: Work): Promise<Standing>;
-  /** `released`: everything up to this sequence is kept elsewhere. */
-  publish(o: { readonly released: number }): Promise<string | undefined>;
+  publish(o: { readonly released: Release }): Promise<string | undefined>;
   prune(): void;
   close(): Promise<void>;
 }
@@ -22,13 +28,13 @@ export interface Engine {
 /** What a writer is to do. */
 export interface Work {
   readonly batches: readonly Batch[];
-  readonly released: number;
+  readonly released: Release;
   readonly mayWait: boolean;
 }
 
 type Question =
   | { readonly ask: 'open' | 'prune' | 'close' }
-  | { readonly ask: 'publish'; readonly released: number }
+  | { readonly ask: 'publish'; readonly released: Release }
   | ({ readonly ask: 'write' } & Work);
 export type Request = Question & { readonly id: number };
 

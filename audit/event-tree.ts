@@ -48,7 +48,8 @@ export function createEventTree({ sql, folder, origin, clock, log }: EventTreeOp
       now: () => clock.now(),
       notify: (notice) => {
         if (notice.what === 'notice') log.error(notice.message, { folder });
-        else log.error('events are missing from the log', { folder, from: notice.loss.from, count: notice.loss.count });
+        else if (notice.what === 'loss')
+          log.error('events are missing from the log', { folder, from: notice.loss.from, count: notice.loss.count });
       },
     });
   let added = 0;

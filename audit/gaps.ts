@@ -33,6 +33,9 @@ export function createSequences(sql: DatabaseSync) {
   const overlapping = sql.prepare(
     'SELECT row, first, last, noticed FROM gaps WHERE instance = ? AND epoch = ? AND declared = 0 AND first <= ? AND last >= ?',
   );
+  const withdrawn = sql.prepare(
+    'DELETE FROM gaps WHERE instance = ? AND epoch = ? AND declared = 1 AND first >= ? AND last <= ?',
+  );
   const deleteGap = sql.prepare('DELETE FROM gaps WHERE row = ?');
   /** Only for the batch in hand: an aborted transaction must not leave anything behind. */
   let current: { instance: string; state: State } | undefined;
@@ -88,6 +91,8 @@ export function createSequences(sql: DatabaseSync) {
       if (record.kind !== 'gap' || !record.lost || !record.lostFrom) return;
       const range = { first: record.lostFrom, last: record.lostFrom + record.lost - 1 };
       carve(instance, range);
+      // Declared before, by a gap record that may not have come.
+      withdrawn.run(instance, state.epoch, range.first, range.last);
       insertGap.run(instance, state.epoch, range.first, range.last, at, 1, record.reason);
     },
 

@@ -5,6 +5,7 @@ import { makePrivateFolder } from '#base/files';
 import type { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere } from './disk.ts';
 import { closeQuietly, logFile } from './log-files.ts';
+import { tileWidth } from './merkle/tile-path.ts';
 import type { SpareFiles } from './spare-files.ts';
 
 export interface GrowingBundle {
@@ -55,6 +56,7 @@ export function createGrowingBundle({ folder, disk, spares, onNotice, bundle, is
   };
   /** Beside its place, where what is durable stays until all of it has been written again. */
   const writeWhole = (): void => {
+    close();
     const besides: string[] = [];
     try {
       for (const each of files) {
@@ -114,7 +116,8 @@ export function createGrowingBundle({ folder, disk, spares, onNotice, bundle, is
     },
     inspect() {
       if (durable === 0) makePrivateFolder(logFile.growing(folder));
-      if (durable === 0 || isSuspect) return;
+      // A full one may be in its place already, and the other half not.
+      if (durable === 0 || durable === tileWidth || isSuspect) return;
       for (const { path, file, flushed } of files) {
         const found = statSync(path, { throwIfNoEntry: false });
         const isOurs = file === undefined || found?.ino === fstatSync(file).ino;

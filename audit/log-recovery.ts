@@ -1,10 +1,11 @@
 // What a log's folder holds after whatever happened to it: finishes a move that a crash interrupted, cuts a torn tail, and says where the
 // sequence goes on. Never removes a complete entry.
 import { existsSync, mkdirSync, truncateSync } from 'node:fs';
-import { makePrivateFolder } from '#base/files';
+import { makePrivateFolder, writeFileAtomic } from '#base/files';
 import { check, type Static, s } from '#base/schema';
-import { moveIfThere } from './disk.ts';
+import { moveIfThere, syncFolder, syncIfThere } from './disk.ts';
 import { listBundles, listGrowing, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
+import type { Loss, LossReason } from './losses.ts';
 import { tileWidth } from './merkle/tile-path.ts';
 
 /** What is written before each checkpoint. */
@@ -35,9 +36,15 @@ export interface Recovered {
   readonly state: LogState | undefined;
 }
 
-export function recoverLog(folder: string): Recovered {
+/** `isLenient`: does not throw when a disk that fails or is full does not take again what is on it; the writer does, and tries again. */
+export function recoverLog(folder: string, { isLenient } = { isLenient: false }): Recovered {
   makePrivateFolder(folder);
   mkdirSync(logFile.growing(folder), { recursive: true, mode: 0o700 });
+  try {
+    writeGrowing(folder);
+  } catch (thrown) {
+    if (!isLenient) throw thrown;
+  }
   finishMoves(folder);
   const bundles = listBundles(folder);
   const last = bundles.at(-1);
@@ -55,12 +62,16 @@ export function recoverLog(folder: string): Recovered {
   };
 }
 
-/** The number that the last complete entry of a text says, and who wrote it. */
-export function parseEntry(text: string | undefined): { seq: number; instance: string; service: string } | undefined {
+/** The number that the last complete entry of a text says, and who wrote it; what it declares when it is a gap record. */
+export function parseEntry(
+  text: string | undefined,
+): { seq: number; instance: string; service: string; gap?: Loss } | undefined {
   try {
-    const { seq, instance, service } = JSON.parse(text ?? '') as Readonly<Record<string, unknown>>;
+    const { seq, instance, service, kind, reason, lost, lostFrom } = JSON.parse(text ?? '') as Record<string, unknown>;
     if (!Number.isSafeInteger(seq)) return undefined;
-    return { seq: seq as number, instance: String(instance ?? ''), service: String(service ?? '') };
+    const author = { seq: seq as number, instance: String(instance ?? ''), service: String(service ?? '') };
+    if (kind !== 'gap') return author;
+    return { ...author, gap: { reason: reason as LossReason, from: Number(lostFrom), count: Number(lost) } };
   } catch {
     return undefined;
   }
@@ -73,6 +84,25 @@ function readState(folder: string): LogState | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * What a process wrote that was killed before it could sync is read as part of the log, and must be on the disk before anybody counts on that. It is
+ * written again and not only synced: when a sync has failed, then or now, the next one succeeds without what the first one lost.
+ */
+function writeGrowing(folder: string): void {
+  for (const bundle of listGrowing(folder))
+    for (const path of [logFile.growingEntries(folder, bundle), logFile.growingClear(folder, bundle)]) {
+      const bytes = readIfThere(path);
+      if (!bytes) continue;
+      try {
+        writeFileAtomic(path, bytes);
+      } catch {
+        // No room for a second copy.
+        syncIfThere(path);
+        syncFolder(logFile.growing(folder));
+      }
+    }
 }
 
 function finishMoves(folder: string): void {

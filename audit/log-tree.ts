@@ -1,10 +1,10 @@
 // A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
 // tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, openSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
-import { moveIfThere, realDisk } from './disk.ts';
+import { moveIfThere, realDisk, syncIfThere } from './disk.ts';
 import { closeQuietly, logFile, readIfThere, splitBundle } from './log-files.ts';
 import type { LogState, Recovered } from './log-recovery.ts';
 import { readCheckpoint, signCheckpoint, verifyCheckpoint } from './merkle/checkpoint.ts';
@@ -18,6 +18,8 @@ import type { SpareFiles } from './spare-files.ts';
 
 export interface LogTree {
   readonly size: number;
+  /** The size that was signed last. */
+  readonly published: number;
   /** Adds leaves (their hashes, one after the other) within one bundle; never throws. */
   add(leaves: Uint8Array): void;
   /** Writes the tiles that are full. `now`: wall time in milliseconds, as for `publish`. */
@@ -90,9 +92,10 @@ export function openLogTree(o: {
     }
   };
   const syncTiles = (now: number): void => {
-    for (; unsynced.length > 0 && now - unsynced[0]!.at >= syncAfterMs; unsynced.shift()) {
+    // A clock that steps, either way, only has them synced earlier.
+    for (; unsynced.length > 0 && Math.abs(now - unsynced[0]!.at) >= syncAfterMs; unsynced.shift()) {
       const { bundle } = unsynced[0]!;
-      syncIfThere(join(folder, tilePath(0, bundle)));
+      syncTile(folder, tilePath(0, bundle));
       synced = bundle + 1;
     }
   };
@@ -105,6 +108,9 @@ export function openLogTree(o: {
   return {
     get size() {
       return open.size;
+    },
+    get published() {
+      return published;
     },
     add(leaves) {
       full.push(...open.add(leaves));
@@ -139,7 +145,9 @@ function restoreTile(folder: string, bundle: number): void {
   if (entries.length !== tileWidth) return;
   const hashes = Buffer.concat(entries.map(leafHash));
   const path = tilePath(0, bundle);
-  if (!readIfThere(join(folder, path))?.equals(hashes)) writeFileIn(folder, path, hashes);
+  // As it should be in memory, it may still not be so on the disk: the process that wrote it was killed.
+  if (readIfThere(join(folder, path))?.equals(hashes)) syncTile(folder, path);
+  else writeFileIn(folder, path, hashes);
 }
 
 /** The log on the disk does not continue what was signed: entries are gone, or tiles or the key were changed. */
@@ -176,17 +184,22 @@ function loadEdge(folder: string, size: number, growing: readonly string[]): Ope
   for (let level = 1; size >= tileWidth ** level; level++) {
     const total = Math.floor(size / tileWidth ** level);
     const width = total % tileWidth;
-    levels.push(knownHashes(folder, { level, total, width }) ?? hashesBelow(level, total - width, width));
+    const known = knownHashes(folder, { level, total, width });
+    const start = total - width + known.length;
+    levels.push([...known, ...hashesBelow(level, start, width - known.length)]);
     if (width === 0) rootOf(level, total / tileWidth - 1);
   }
   return createOpenTiles(size, levels);
 }
 
-/** The open tile of an upper level as it was published, when nothing has been added to it since. */
-function knownHashes(folder: string, o: { level: number; total: number; width: number }): Uint8Array[] | undefined {
-  if (o.width === 0) return [];
+/** What of the open tile of an upper level was published: of bundles that were dropped since, nothing else says the hashes. */
+function knownHashes(folder: string, o: { level: number; total: number; width: number }): Uint8Array[] {
   const index = Math.floor(o.total / tileWidth);
-  return readTile(folder, { level: o.level, index, width: o.width })?.slice(0, o.width);
+  for (let width = o.width; width > 0; width--) {
+    const found = readTile(folder, { level: o.level, index, width });
+    if (found) return found.slice(0, o.width);
+  }
+  return [];
 }
 
 /** Whole, and synced if it is to be, before it has its name; a name that a power cut takes back is written again from what it was made of. */
@@ -211,17 +224,13 @@ function writeFileIn(
   moveIfThere(beside, place);
 }
 
-function syncIfThere(path: string): void {
+/** Nothing when it went with its bundle. What a sync has failed for is written again: the next sync would succeed without it. */
+function syncTile(folder: string, path: string): void {
   try {
-    const file = openSync(path, 'r+');
-    try {
-      realDisk.sync(file);
-    } finally {
-      closeQuietly(file);
-    }
-  } catch (thrown) {
-    // It went with its bundle.
-    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown;
+    syncIfThere(join(folder, path));
+  } catch {
+    const bytes = readIfThere(join(folder, path));
+    if (bytes) writeFileIn(folder, path, bytes);
   }
 }
 

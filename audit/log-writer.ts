@@ -1,18 +1,20 @@
 // One log on one disk: takes records as they come, hashes them, makes them durable in groups, signs checkpoints and keeps to its limits.
 // Runs where it holds nobody up (a worker, mostly). An entry that was called durable is never rewritten, only pruned with its whole bundle.
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { messageOf } from '#base/error';
 import { makePrivateFolder, removeTemporaries, writeFileAtomic } from '#base/files';
 import { Bundle } from './bundle.ts';
 import { type Disk, moveIfThere, realDisk, syncFolder } from './disk.ts';
 import { commitmentsOf } from './entry.ts';
 import { createGrowingBundle, type GrowingBundle } from './growing-bundle.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { listBundles, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
 import { type LogState, parseEntry, type Recovered, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
 import { formatVerifierKey, rawPublicKey } from './merkle/note.ts';
 import { tilePath, tileWidth } from './merkle/tile-path.ts';
+import { readReleased, writeReleased } from './released.ts';
 import { openSpareFiles } from './spare-files.ts';
 
 export interface LogSettings {
@@ -38,6 +40,8 @@ export interface Batch {
 /** What the log's user must hear of. */
 export type LogNotice =
   | { readonly what: 'loss'; readonly loss: Loss & { readonly path: string; readonly why: string } }
+  /** A loss that was declared by a gap record which is gone before anybody received it. */
+  | { readonly what: 'undeclared'; readonly loss: Loss }
   | { readonly what: 'notice'; readonly message: string };
 
 export interface Standing {
@@ -50,6 +54,14 @@ export interface Standing {
   readonly origin: string;
 }
 
+/** What of a log need not be kept. */
+export interface Release {
+  /** Records up to this sequence are kept elsewhere. */
+  readonly through: number;
+  /** Those up to this one are kept elsewhere or declared missing by a gap record that is durable. */
+  readonly settled: number;
+}
+
 export interface LogWriter {
   readonly standing: Standing;
   add(batch: Batch): void;
@@ -60,15 +72,15 @@ export interface LogWriter {
   commit(o?: { readonly mayWait: boolean }): void;
   /** Signs and stores a checkpoint of what is durable; `undefined` when there is nothing new. */
   publish(): string | undefined;
-  /** Everything up to this sequence is kept elsewhere. */
-  release(through: number): void;
-  /** Removes whole bundles that are past the limits. */
+  release(what: Release): void;
+  /** Removes whole bundles that are past the limits. Never throws: what could not go goes later. */
   prune(): void;
   close(): void;
 }
 
 const lineFeed = 10;
 const mostDone = 4;
+const droppedAhead = 4_096;
 
 export function openLogWriter(
   o: LogSettings & { readonly now: () => number; readonly notify: (notice: LogNotice) => void; readonly disk?: Disk },
@@ -81,7 +93,11 @@ export function openLogWriter(
     onNotice: (message: string) => notify({ what: 'notice', message }),
   };
   removeTemporaries(folder);
-  let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
+  let noted = readReleased(folder);
+  /** What of it is known to be on the disk; nothing of what an earlier process wrote is. */
+  let certain = 0;
+  let released: Release = { through: noted.through, settled: noted.through };
+  let dropped = noted.dropped;
   const key = openLogKey(folder);
   const { tree, origin, epoch, ...opened } = open();
   let { firstBundle, lastSeq } = opened;
@@ -91,11 +107,13 @@ export function openLogWriter(
   const growing = [opened.growing];
   /** Bundles whose memory the next ones take over. */
   const done: Bundle[] = [];
-  let noted = released;
   const bytesOf = new Map<number, number>();
+  /** Up to here, those that were dropped unreceived were reported. */
+  let lost = 0;
   /** Sequences of the bundles that were filled since the start. */
   const ranges = new Map<number, { readonly first: number; readonly last: number }>();
   for (const bundle of listBundles(folder)) bytesOf.set(bundle, sizeOfBundle(folder, bundle));
+  removeLeftovers(folder, firstBundle);
 
   function open() {
     const attempt = (at: number) => {
@@ -194,13 +212,25 @@ export function openLogWriter(
   };
 
   const noteReleased = (): void => {
-    if (noted === released) return;
+    const through = released.settled;
+    if (noted.through === through && noted.dropped === dropped) return;
     try {
-      writeFileSync(logFile.released(folder), String(released), { mode: 0o600 });
-      noted = released;
+      writeReleased(folder, { through, dropped }, { isSynced: false });
+      noted = { through, dropped };
     } catch (thrown) {
       notify({ what: 'notice', message: `what was received could not be noted: ${messageOf(thrown)}` });
     }
+  };
+
+  /** On return it is durable that records up to this one may be missing. Throws when the disk does not take it. */
+  const noteGoing = (last: number): void => {
+    const through = released.settled;
+    if (last <= certain && through >= noted.through) return;
+    // Of bundles to come too: a log that drops what nobody has received has enough to sync.
+    if (through < last) dropped = last + droppedAhead;
+    writeReleased(folder, { through, dropped }, { isSynced: true });
+    noted = { through, dropped };
+    certain = Math.max(through, dropped);
   };
 
   /** Sequences of a bundle, or nothing when it is not what was left there. */
@@ -212,9 +242,19 @@ export function openLogWriter(
     return first && last ? { first: first.seq, last: last.seq } : undefined;
   };
 
+  /** What gap records of a bundle declare that nobody has received. */
+  const gapsOf = (bundle: number): Loss[] => {
+    const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
+    return entries.flatMap((entry) => {
+      const { seq, gap } = (entry.includes('"kind":"gap"') && parseEntry(entry.toString())) || {};
+      return gap && seq! > released.through ? gap : [];
+    });
+  };
+
   const drop = (bundle: number, range = rangeOf(bundle)): void => {
-    // Before it goes: whoever opens the log next must not take it for lost.
-    if (!range || range.last > noted) noteReleased();
+    // Before it goes: whoever opens the log next must not take it for lost, and must know where the hashes went on.
+    if ((bundle + 1) * tileWidth > tree.published) writer.publish();
+    noteGoing(range?.last ?? certain + 1);
     for (const path of [logFile.bundle(folder, bundle), logFile.clear(folder, bundle)]) spares.files.take(path);
     spares.tiles.take(`${folder}/${tilePath(0, bundle)}`);
     bytesOf.delete(bundle);
@@ -222,18 +262,27 @@ export function openLogWriter(
     firstBundle = Math.max(firstBundle, bundle + 1);
   };
 
+  /** The last one says where the log goes on, until something behind it is durable. */
+  const isNeeded = (): boolean => bytesOf.size === 1 && growing[0]!.durable === 0;
+
   const makeRoom = (): void => {
     let used = bundles.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const bytes of bytesOf.values()) used += bytes;
     for (const [bundle, bytes] of bytesOf) {
-      if (used <= o.maxBytes) return;
+      if (used <= o.maxBytes || isNeeded()) return;
       const range = rangeOf(bundle);
-      if (range && range.last > released) {
+      const isLost = range && range.last > Math.max(released.through, lost);
+      if (isLost) {
         if (!o.mayDrop) throw new Error(`its size limit of ${o.maxBytes} bytes is reached`);
-        const from = Math.max(released + 1, range.first);
+        const from = Math.max(released.through + 1, range.first);
         const loss = { reason: 'AUDIT_RETENTION', from, count: range.last - from + 1 } as const;
+        const gaps = gapsOf(bundle);
+        const settled = Math.min(released.settled, ...gaps.map((gap) => gap.from - 1));
+        released = { ...released, settled };
+        noteGoing(range.last);
+        for (const gap of gaps) notify({ what: 'undeclared', loss: gap });
         notify({ what: 'loss', loss: { ...loss, path: folder, why: 'the log is full' } });
-        released = range.last;
+        lost = range.last;
       }
       drop(bundle, range);
       used -= bytes;
@@ -246,7 +295,7 @@ export function openLogWriter(
       const found = statIfThere(logFile.bundle(folder, bundle));
       if (found && found.mtimeMs >= oldest) return;
       const range = rangeOf(bundle);
-      if (range && range.last > released) return;
+      if ((range && range.last > released.through) || isNeeded()) return;
       drop(bundle, range);
     }
   };
@@ -283,14 +332,20 @@ export function openLogWriter(
     publish() {
       const state: LogState = { version: 1, size: tree.size, lastSeq, epoch };
       noteReleased();
-      const { durable: count, durableEntries: entries } = growing[0]!;
+      const { durable, durableEntries: entries } = growing[0]!;
+      // A full one that could not be moved to its place is no beginning of the next.
+      const count = durable % tileWidth;
       return tree.publish({ growing: { count, entries }, state, now: o.now() });
     },
-    release(through) {
-      released = Math.max(released, through);
+    release({ through, settled }) {
+      released = { through: Math.max(released.through, through), settled };
     },
     prune() {
-      dropOld();
+      try {
+        dropOld();
+      } catch (thrown) {
+        notify({ what: 'notice', message: `what is past its age could not be dropped: ${messageOf(thrown)}` });
+      }
       // A busy log has used them since; an idle one shall not keep what it has dropped.
       spares.files.erase();
     },

@@ -22,8 +22,12 @@ export function createLosses() {
     get pending(): number {
       return waiting.length;
     },
-    add({ reason, from, count }: Loss): void {
-      this.total += count;
+    add(loss: Loss): void {
+      this.total += loss.count;
+      this.addAgain(loss);
+    },
+    /** A loss that was declared before, by a gap record that is gone. */
+    addAgain({ reason, from, count }: Loss): void {
       const run = waiting.at(-1);
       if (run && run.reason === reason && run.from + run.count === from) run.count += count;
       else waiting.push({ reason, from, count });

@@ -1,5 +1,5 @@
 // What a log's folder can prove to a witness or an auditor: its checkpoints, and that each continues the one before. Reads only.
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { messageOf } from '#base/error';
 import { logFile, readIfThere } from './log-files.ts';
 import { openLogKey } from './log-tree.ts';
@@ -44,7 +44,12 @@ export function createLogProver(folder: string): LogProver {
       }
     },
     keepCosignature(note, line) {
-      if (parseNote(note + line)) writeFileSync(logFile.witnessed(folder), note + line, { mode: 0o600 });
+      if (parseNote(note + line)) {
+        // Not synced, in the thread that decides: after a power cut the file may be empty, and the next cosignature makes up for it.
+        const path = logFile.witnessed(folder);
+        writeFileSync(`${path}.tmp`, note + line, { mode: 0o600 });
+        renameSync(`${path}.tmp`, path);
+      }
     },
   };
 }

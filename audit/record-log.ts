@@ -1,7 +1,6 @@
 // The proxy's decision log: takes a record in well under a microsecond, makes it durable a moment later, and accounts for every one
 // that it could not keep. Never blocks, never throws at the data plane, never grows past its bounds.
 
-import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Clock } from '#base/clock';
 import { messageOf } from '#base/error';
@@ -13,12 +12,12 @@ import { createLocalEngine, createWorkerEngine, type EngineOptions } from './eng
 import { defaultMaskable, type MaskableField } from './entry.ts';
 import { createEntryReader } from './entry-reader.ts';
 import { fail } from './errors.ts';
-import { logFile, readIfThere } from './log-files.ts';
 import { recoverLog } from './log-recovery.ts';
-import type { LogNotice } from './log-writer.ts';
+import type { LogNotice, Release } from './log-writer.ts';
 import { createLosses } from './losses.ts';
 import { createLogProver, type LogProver } from './prover.ts';
 import { type RecordLine, RecordQueue } from './record-queue.ts';
+import { readReleased, writeReleased } from './released.ts';
 
 /** What happens when the disk cannot follow: `count` loses records and says how many; `block` has the data plane refuse traffic. */
 export type RecordMode = 'count' | 'block';
@@ -90,7 +89,7 @@ const longestRetryMs = 5_000;
 
 export function createRecordLog(options: RecordLogOptions): RecordLog {
   const { folder, clock, log, mode = 'count', maxQueued = 32_768, heartbeatMs = 300_000 } = options;
-  const recovered = recoverLog(folder);
+  const recovered = recoverLog(folder, { isLenient: true });
   const losses = createLosses();
   const engineOptions: EngineOptions = {
     settings: {
@@ -110,7 +109,13 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const queue = new RecordQueue(options.maskable ?? defaultMaskable);
   let { size, firstBundle, lastSeq: durable } = recovered;
   let lastSeq = Math.max(durable, recovered.state?.lastSeq ?? 0);
-  let released = Number(readIfThere(logFile.released(folder))?.toString() ?? 0) || 0;
+  const noted = readReleased(folder);
+  /** Nothing up to here is read again: it was received, or is gone. */
+  let released = noted.through;
+  let received = noted.through;
+  /** Holes whose gap record is not durable: from where on, and the sequence of that record once there is one. */
+  let owed: { from: number; gap?: number }[] = [];
+  let settled = noted.through;
   let author: Pick<DecisionRecord, 'instance' | 'service'> | undefined = recovered.author;
   const onAppend: (() => void)[] = [];
   const onCheckpoint: (() => void)[] = [];
@@ -133,6 +138,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   });
 
   function lose({ path, why, ...loss }: Extract<LogNotice, { what: 'loss' }>['loss']): void {
+    owed.push({ from: loss.from });
     losses.add(loss);
     const { reason, from, count } = loss;
     log.error(fail(reason, { lost: count, folder, path, reason: why }).message, { code: reason, from, count });
@@ -140,9 +146,21 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
 
   function heed(notice: LogNotice): void {
     if (notice.what === 'notice') return log.warn(notice.message, { folder });
+    if (notice.what === 'undeclared') {
+      const { from } = notice.loss;
+      settled = Math.min(settled, from - 1);
+      owed.push({ from });
+      return losses.addAgain(notice.loss);
+    }
     lose(notice.loss);
     markReleased(notice.loss.from + notice.loss.count - 1);
   }
+
+  /** What the writer may note: a hole is forgotten only when its gap record is durable. */
+  const release = (): Release => {
+    settled = Math.max(settled, Math.min(released, ...owed.map(({ from }) => from - 1)));
+    return { through: received, settled };
+  };
 
   /** Nothing up to here will be read again. The writer notes it with its next checkpoint, if there is one. */
   const markReleased = (through: number): void => {
@@ -150,8 +168,8 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     released = through;
     if (engine.isOpen) return signSoon();
     try {
-      // Lost in a power cut, it only makes records be sent twice.
-      writeFileSync(logFile.released(folder), String(released), { mode: 0o600 });
+      const { through, dropped } = readReleased(folder);
+      if (release().settled > through) writeReleased(folder, { through: settled, dropped }, { isSynced: false });
     } catch (thrown) {
       log.warn(`what was received could not be noted: ${messageOf(thrown)}`, { folder });
     }
@@ -180,6 +198,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const declareLosses = (): void => {
     if (!author || losses.pending === 0) return;
     for (const { reason, count, from } of losses.take()) note({ kind: 'gap', reason, lost: count, lostFrom: from });
+    for (const each of owed) each.gap ??= lastSeq;
   };
 
   const wakeIn = (ms: number): void => {
@@ -205,7 +224,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     try {
       if (!engine.isOpen) await start();
       declareLosses();
-      publish((await engine.write({ batches: [...queue.handOver()], released, ...how })).durable);
+      publish((await engine.write({ batches: [...queue.handOver()], released: release(), ...how })).durable);
       if (failing) log.info('decision records are written again', { folder, lost: losses.total });
       failing = undefined;
       retryMs = firstRetryMs;
@@ -227,6 +246,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const publish = (through: number): void => {
     const { count, lastIndex } = queue.settle(through);
     durable = Math.max(durable, through);
+    owed = owed.filter(({ gap }) => gap === undefined || gap > durable);
     if (count === 0) return;
     size = Math.max(size, lastIndex + 1);
     for (const listener of onAppend) listener();
@@ -240,7 +260,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   const sign = async (): Promise<void> => {
     cancelPublish = undefined;
     try {
-      if ((await engine.publish({ released })) === undefined) return;
+      if ((await engine.publish({ released: release() })) === undefined) return;
       for (const listener of onCheckpoint) listener();
     } catch (thrown) {
       log.error(`a checkpoint could not be written: ${messageOf(thrown)}`, { folder });
@@ -280,8 +300,12 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
 
   const firstKept = reader.firstSeq();
   if (firstKept !== undefined && firstKept > released + 1) {
-    const loss = { reason: 'AUDIT_FILE_DAMAGED', from: released + 1, count: firstKept - released - 1 } as const;
-    lose({ ...loss, path: folder, why: 'they were removed while nothing was running' });
+    const dropped = Math.max(released, Math.min(noted.dropped, firstKept - 1)) - released;
+    const removed = firstKept - 1 - released - dropped;
+    const from = released + 1;
+    if (dropped > 0) lose({ reason: 'AUDIT_RETENTION', from, count: dropped, path: folder, why: 'the log was full' });
+    const why = 'they were removed while nothing was running';
+    if (removed > 0) lose({ reason: 'AUDIT_FILE_DAMAGED', from: from + dropped, count: removed, path: folder, why });
     markReleased(firstKept - 1);
   }
   const missing = (recovered.state?.lastSeq ?? 0) - durable;
@@ -335,7 +359,8 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
     read: async (from, limit) => (await lines(from, limit)).map(({ text }) => JSON.parse(text) as DecisionRecord),
     lines,
     release(through) {
-      markReleased(Math.min(through, durable));
+      received = Math.max(received, Math.min(through, durable));
+      markReleased(received);
       queue.release(released);
     },
     prover: createLogProver(folder),

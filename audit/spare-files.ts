@@ -17,6 +17,14 @@ export interface SpareFiles {
 
 const most = 16;
 
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A disk that removes nothing; the next start tries again.
+  }
+}
+
 /** What an earlier process kept in the folder is removed. */
 export function openSpareFiles(folder: string): SpareFiles {
   rmSync(folder, { recursive: true, force: true });
@@ -42,7 +50,12 @@ export function openSpareFiles(folder: string): SpareFiles {
       return kept !== undefined && existsSync(kept) ? kept : undefined;
     },
     erase() {
-      for (const kept of [...taken, ...spare]) if (existsSync(kept)) truncateSync(kept);
+      for (const kept of [...taken, ...spare])
+        try {
+          truncateSync(kept);
+        } catch {
+          removeQuietly(kept);
+        }
     },
   };
 }

@@ -58,7 +58,8 @@ export function verifyLog({ folder, key, against }: VerifyOptions): LogVerdict {
   const size = checkpoint?.size ?? 0;
   const entries = checkEntries({ folder, size, fault });
   if (checkpoint) checkRoot({ folder, checkpoint, fault });
-  const kept = readIfThere(logFile.witnessed(folder))?.toString();
+  // What a power cut leaves of it when it was being replaced is empty, or zeros.
+  const kept = readIfThere(logFile.witnessed(folder))?.toString().replaceAll('\0', '') || undefined;
   for (const [name, other] of [
     ['the checkpoint to compare with', against],
     ['the witnessed checkpoint', kept],
