@@ -10,8 +10,8 @@ import { parseEntry } from './log-recovery.ts';
 import { tileWidth } from './merkle/tile-path.ts';
 
 export interface EntryReader {
-  /** The lowest sequence that is kept; `undefined` when nothing is. */
-  firstSeq(): number | undefined;
+  /** The lowest sequence that is kept, or that a gap record beside it declares missing; `undefined` when nothing is kept. */
+  accountsFrom(): number | undefined;
   /** Records with `from <= seq <= through`, from one bundle; empty when there are none. */
   read(o: { readonly from: number; readonly through: number; readonly limit: number }): DecisionRecord[];
 }
@@ -43,6 +43,17 @@ export function createEntryReader({ folder, standing, onMissing }: EntryReaderOp
     return seq;
   };
 
+  /** From where on a bundle accounts for every sequence: its first one, or one before it that a gap record in it declares missing. */
+  const accountsFrom = (bundle: number): number | undefined => {
+    let first = firstSeqOf(bundle);
+    if (first === undefined) return undefined;
+    for (const entry of entriesOf(bundle)) {
+      const gap = entry.includes('"kind":"gap"') && parseEntry(entry.toString())?.gap;
+      if (gap && gap.from < first && gap.from + gap.count >= first) first = gap.from;
+    }
+    return first;
+  };
+
   /** The first bundle that may hold `from`. */
   const bundleOf = (from: number, range: { low: number; high: number }): number => {
     if (from >= cursor.seq && cursor.bundle >= range.low) return Math.min(cursor.bundle, range.high);
@@ -65,7 +76,7 @@ export function createEntryReader({ folder, standing, onMissing }: EntryReaderOp
   };
 
   return {
-    firstSeq: () => firstSeqOf(standing().firstBundle),
+    accountsFrom: () => accountsFrom(standing().firstBundle),
     read({ from, through, limit }) {
       const { firstBundle, size } = standing();
       const range = { low: firstBundle, high: Math.max(firstBundle, Math.ceil(size / tileWidth) - 1) };
@@ -75,7 +86,7 @@ export function createEntryReader({ folder, standing, onMissing }: EntryReaderOp
         const clear = readIfThere(logFile.clear(folder, bundle)) ?? readIfThere(logFile.growingClear(folder, bundle));
         const lines = splitLines(clear ?? Buffer.alloc(0));
         if (entries.length === 0 && bundle < range.high) {
-          const next = firstSeqOf(bundle + 1);
+          const next = accountsFrom(bundle + 1);
           if (next !== undefined) report(bundle, next);
           continue;
         }

@@ -298,7 +298,7 @@ export function createRecordLog(options: RecordLogOptions): RecordLog {
   };
   let lastBeat = Number.NEGATIVE_INFINITY;
 
-  const firstKept = reader.firstSeq();
+  const firstKept = reader.accountsFrom();
   if (firstKept !== undefined && firstKept > released + 1) {
     const dropped = Math.max(released, Math.min(noted.dropped, firstKept - 1)) - released;
     const removed = firstKept - 1 - released - dropped;

@@ -106,6 +106,21 @@ describe('records that were dropped unreceived', () => {
   });
 });
 
+test('a record that is missing between a dropped bundle and the first that is kept, and declared there, was removed by nobody', async () => {
+  const folder = temporaryFolder();
+  const first = openLog(folder, { maxBytes: 400_000 });
+  await append(first, 256);
+  first.lose(1, 'AUDIT_THREAD_ENDED');
+  await first.flush();
+  first.release(256);
+  for (let n = 0; n < 2; n++) await append(first, 256);
+  await first.close();
+  expect(existsSync(join(folder, 'tile', 'entries', '000'))).toBe(false);
+  const next = openLog(folder);
+  expect((await next.read(1, 10))[0]!.seq).toBe(258);
+  expect([said, next.lost]).toEqual([[], 0]);
+});
+
 test('what was received is noted before its bundle goes, and no power cut takes that back', async () => {
   const folder = temporaryFolder();
   writeLeft(folder, new Map());
