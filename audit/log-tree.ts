@@ -1,7 +1,7 @@
 // A log's tree on its disk: loads the right edge after a restart, writes tiles as they fill, and publishes checkpoints. It never signs a
 // tree that does not continue the one it signed before, and what a checkpoint speaks of is on the disk before the checkpoint is.
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readPrivateFile, writeFileAtomic } from '#base/files';
 import { moveIfThere, realDisk, syncIfThere } from './disk.ts';
@@ -81,7 +81,7 @@ export function openLogTree(o: {
 
   const full: TileBytes[] = [];
   /** Tiles of the lowest level that are not synced, in order, and when they were written. */
-  const unsynced: { readonly bundle: number; readonly at: number }[] = [];
+  const unsynced: { readonly bundle: number; readonly at: number; isSuspect?: boolean }[] = [];
   let synced = bundles;
   const writeTiles = (now: number): void => {
     for (; full.length > 0; full.shift()) {
@@ -94,8 +94,17 @@ export function openLogTree(o: {
   const syncTiles = (now: number): void => {
     // A clock that steps, either way, only has them synced earlier.
     for (; unsynced.length > 0 && Math.abs(now - unsynced[0]!.at) >= syncAfterMs; unsynced.shift()) {
-      const { bundle } = unsynced[0]!;
-      syncTile(folder, tilePath(0, bundle));
+      const one = unsynced[0]!;
+      const { bundle } = one;
+      const path = tilePath(0, bundle);
+      try {
+        if (!one.isSuspect) syncIfThere(join(folder, path));
+      } catch {
+        one.isSuspect = true;
+      }
+      // What a sync has failed for is written again: the next sync would succeed without it.
+      const bytes = one.isSuspect ? readIfThere(join(folder, path)) : undefined;
+      if (bytes) writeFileIn(folder, path, bytes);
       synced = bundle + 1;
     }
   };
@@ -146,8 +155,13 @@ function restoreTile(folder: string, bundle: number): void {
   const hashes = Buffer.concat(entries.map(leafHash));
   const path = tilePath(0, bundle);
   // As it should be in memory, it may still not be so on the disk: the process that wrote it was killed.
-  if (readIfThere(join(folder, path))?.equals(hashes)) syncTile(folder, path);
-  else writeFileIn(folder, path, hashes);
+  try {
+    if (readIfThere(join(folder, path))?.equals(hashes)) return syncIfThere(join(folder, path));
+  } catch {
+    // The next sync would succeed without what this one has lost.
+    rmSync(join(folder, path), { force: true });
+  }
+  writeFileIn(folder, path, hashes);
 }
 
 /** The log on the disk does not continue what was signed: entries are gone, or tiles or the key were changed. */
@@ -222,16 +236,6 @@ function writeFileIn(
     closeQuietly(file);
   }
   moveIfThere(beside, place);
-}
-
-/** Nothing when it went with its bundle. What a sync has failed for is written again: the next sync would succeed without it. */
-function syncTile(folder: string, path: string): void {
-  try {
-    syncIfThere(join(folder, path));
-  } catch {
-    const bytes = readIfThere(join(folder, path));
-    if (bytes) writeFileIn(folder, path, bytes);
-  }
 }
 
 /** Removes a tile that was left partial, and its folder when nothing else is in it. */
