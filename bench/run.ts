@@ -51,7 +51,7 @@ function asText({ title, figures }: Bench): string {
 function page(benches: readonly Bench[]): string {
   return `# Benchmarks
 
-Written by \`npm run bench\`: Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}. Machines are shared and noisy, so
+Written by \`npm run bench\`; each section says when and on what. Machines are shared and noisy, so
 claims are ratios within one run, or sizes and times of whole processes. Bars come from the design; a bar that is missed is printed as missed.
 ${benches.map(section).join('')}`;
 }
@@ -72,5 +72,6 @@ function section({ title, how, figures }: Bench): string {
       `| ${what} | ${measured} | ${bar ?? ''} | ${bar === undefined ? '' : holds ? 'yes' : '**no**'} |`,
   );
   const day = new Date().toISOString().slice(0, 10);
-  return `\n## ${title}\n${how} Measured on ${day}.\n\n| What | Measured | Bar | Holds |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+  const machine = `Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model.trim() ?? 'CPU'}`;
+  return `\n## ${title}\n${how} Measured on ${day}: ${machine}.\n\n| What | Measured | Bar | Holds |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
