@@ -187,8 +187,11 @@ export class Exchange {
       this.isFromOutside = false;
       this.#judge = judge;
       this.sentAt = this.#clock.monotonic();
-      this.#upstream = start(this);
-      this.#sendKept(this.#upstream);
+      const upstream = start(this);
+      // It may have refused at once; nothing of the body must be read for it.
+      if (!this.#ends) return;
+      this.#upstream = upstream;
+      this.#sendKept(upstream);
       if (this.#mayResume) this.downstream.resumeRequest();
     });
   }
