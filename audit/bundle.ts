@@ -70,6 +70,7 @@ export class Bundle {
     if (this.#count++ === 0) this.#firstSeq = seq;
     this.#lastSeq = seq;
   }
+
   /** Lines of clear values, each with its line feed, of the entries that were added last. */
   addClear(lines: Uint8Array): void {
     this.clear.append(lines);

@@ -6,7 +6,7 @@ import type { DecisionRecord } from '#wire';
 import { decisionRecord } from '#wire';
 import { recordOfEntry } from './entry.ts';
 import { logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
-import { parseEntry } from './log-recovery.ts';
+import { gapIn, parseEntry } from './log-recovery.ts';
 import { tileWidth } from './merkle/tile-path.ts';
 
 export interface EntryReader {
@@ -48,7 +48,7 @@ export function createEntryReader({ folder, standing, onMissing }: EntryReaderOp
     let first = firstSeqOf(bundle);
     if (first === undefined) return undefined;
     for (const entry of entriesOf(bundle)) {
-      const gap = entry.includes('"kind":"gap"') && parseEntry(entry.toString())?.gap;
+      const gap = gapIn(entry)?.loss;
       if (gap && gap.from < first && gap.from + gap.count >= first) first = gap.from;
     }
     return first;

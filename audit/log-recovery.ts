@@ -77,7 +77,13 @@ export function parseEntry(
   }
 }
 
-function readState(folder: string): LogState | undefined {
+/** What an entry declares missing, when it is a gap record; few are, so most are not parsed. */
+export function gapIn(entry: Buffer): { readonly seq: number; readonly loss: Loss } | undefined {
+  const parsed = entry.includes('"kind":"gap"') ? parseEntry(entry.toString()) : undefined;
+  return parsed?.gap && { seq: parsed.seq, loss: parsed.gap };
+}
+
+export function readState(folder: string): LogState | undefined {
   try {
     const value: unknown = JSON.parse(String(readIfThere(logFile.state(folder)) ?? ''));
     return check(logState, value).length === 0 ? (value as LogState) : undefined;

@@ -9,7 +9,7 @@ import { commitmentsOf } from './entry.ts';
 import { createGrowingBundle, type GrowingBundle } from './growing-bundle.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { listBundles, logFile, readIfThere, splitBundle, splitLines } from './log-files.ts';
-import { type LogState, parseEntry, type Recovered, recoverLog } from './log-recovery.ts';
+import { gapIn, type LogState, parseEntry, type Recovered, readState, recoverLog } from './log-recovery.ts';
 import { BrokenTree, keepLogKey, openLogKey, openLogTree } from './log-tree.ts';
 import type { Loss } from './losses.ts';
 import { formatVerifierKey, rawPublicKey } from './merkle/note.ts';
@@ -128,7 +128,7 @@ export function openLogWriter(
         ...{ origin: name, epoch: at, firstBundle: found.firstBundle, lastSeq: found.lastSeq },
       };
     };
-    const at = recoverLog(folder).state?.epoch ?? 1;
+    const at = readState(folder)?.epoch ?? 1;
     try {
       return attempt(at);
     } catch (thrown) {
@@ -246,8 +246,8 @@ export function openLogWriter(
   const gapsOf = (bundle: number): Loss[] => {
     const { entries } = splitBundle(readIfThere(logFile.bundle(folder, bundle)) ?? Buffer.alloc(0));
     return entries.flatMap((entry) => {
-      const { seq, gap } = (entry.includes('"kind":"gap"') && parseEntry(entry.toString())) || {};
-      return gap && seq! > released.through ? gap : [];
+      const gap = gapIn(entry);
+      return gap && gap.seq > released.through ? gap.loss : [];
     });
   };
 

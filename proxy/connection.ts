@@ -102,9 +102,7 @@ export class Connection {
     if (this.isClosed || this.#isFinishing) return true;
     if (!this.#output?.queued && this.#queued + piece.length <= mostSmall)
       this.#pieces.push(typeof piece === 'string' ? piece : Buffer.from(piece));
-    else {
-      this.#larger().add(piece);
-    }
+    else this.#larger().add(piece);
     return this.#queue(piece.length);
   }
 

@@ -18,6 +18,7 @@ import type { Lookup } from './names.ts';
 import { type AppPool, createPool, type Place, type Pool } from './pool.ts';
 import type { RequestHead } from './request-head.ts';
 import { TcpUpstream } from './tcp.ts';
+import { whenThere } from './when-there.ts';
 
 export interface ExternalPoolOptions {
   readonly link: ExternalLink;
@@ -120,7 +121,7 @@ export function createExternalPool(o: ExternalPoolOptions): Pool {
   return {
     take(wanted = {}) {
       const taken = poolFor(wanted.tunnel).take(wanted);
-      return taken instanceof Promise ? taken.then((place) => outward(place, link)) : outward(taken, link);
+      return whenThere(taken, (place) => outward(place, link));
     },
     retire() {
       isRetired = true;

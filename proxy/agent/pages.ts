@@ -4,6 +4,7 @@ import type { Metrics } from '#base/metrics';
 import { formatBundle, toPem } from '#spiffe';
 import type { Snapshot } from '#wire';
 import type { Answer, Page } from '../admin.ts';
+import { whenThere } from '../when-there.ts';
 import type { Holding } from './disk.ts';
 import type { RenewalState } from './renewal.ts';
 import type { Refusal } from './snapshots.ts';
@@ -56,7 +57,7 @@ export const pagesOfProxy: Readonly<Record<string, PageOf>> = {
     describe: 'all of it as one answer: postern proxy dump --admin shows it',
     read: (shown) => {
       const parts = dumpOf(shown);
-      return parts instanceof Promise ? parts.then((body) => ({ body })) : { body: parts };
+      return whenThere(parts, (body) => ({ body }));
     },
   },
   '/clusters': {

@@ -1,6 +1,5 @@
 // Fields as header blocks (RFC 7541), at the least cost: no Huffman, one look-up a field, and a dynamic table that takes only what has come twice
 // in a row or has a name without an index. Secrets are never indexed (section 7.1.3). Bytes go straight into the output.
-
 import type { Output } from '../output.ts';
 import { entryOverhead, staticEntries, staticTable, tableBytes } from './hpack-table.ts';
 

@@ -71,8 +71,6 @@ export class Link implements ConnectionHandler {
   readonly waiting = new Set<LinkStream>();
   /** Those in which bytes of bodies wait, either way; also when the stream itself is over. */
   readonly holding = new Set<LinkStream>();
-  /** Of those bytes, the ones that wait for a window or for the connection. */
-  pendingBytes = 0;
   /** Monotonic milliseconds when something last happened here; read once for everything that comes at once. */
   time: number;
   /** Bytes that the other side may still send on all streams together. */
@@ -143,7 +141,9 @@ export class Link implements ConnectionHandler {
   }
 
   get held(): number {
-    return this.#unread + this.outgoing.out.queued + this.pendingBytes;
+    let held = this.#unread + this.outgoing.out.queued;
+    for (const { pending } of this.holding) held += pending;
+    return held;
   }
 
   *heldFor(): Generator<HeldFor> {

@@ -1,6 +1,5 @@
 // The frames that go over a connection, put together in its output. Writes nothing that the windows of the other side do not allow, and nothing at
 // all once stopped.
-
 import { Output } from '../output.ts';
 import type { FieldList } from '../request-head.ts';
 import { flag, frameHead, frameType, writeFrameHead } from './frames.ts';

@@ -1,6 +1,5 @@
 // One HTTP/2 stream as its connection sees it: what may still be sent and received, and the body bytes that wait on either side. Holds at most
 // one window of bytes that came, and one piece of what goes; whoever gives it more was told to wait.
-
 import type { Exchange } from '../exchange.ts';
 import { KeptBytes } from '../kept-bytes.ts';
 import type { FieldList } from '../request-head.ts';
@@ -89,6 +88,11 @@ export abstract class LinkStream {
     return this.#held.length + this.#pending.length;
   }
 
+  /** Of those, the ones that wait for a window or for the connection. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
   /** The exchange of somebody else that the bytes wait for. */
   get heldFor(): Exchange | undefined {
     return undefined;
@@ -172,7 +176,6 @@ export abstract class LinkStream {
     const bytes = this.#held.length;
     this.#held.clear();
     this.#heldEnd = undefined;
-    this.link.pendingBytes -= this.#pending.length;
     this.#pending.clear();
     this.#pendingEnd = undefined;
     this.#noteHeld();
@@ -212,7 +215,6 @@ export abstract class LinkStream {
     }
     this.#noteSent(sent);
     this.#pending.add(sent === 0 ? bytes : bytes.subarray(sent));
-    link.pendingBytes += bytes.length - sent;
     this.#noteHeld();
     link.waiting.add(this);
     return false;
@@ -241,7 +243,6 @@ export abstract class LinkStream {
       this.#noteSent(sent);
       left -= sent;
       this.#pending.drop(sent);
-      link.pendingBytes -= sent;
     }
     if (this.#pending.length > 0) return false;
     this.#noteHeld();
